@@ -1,0 +1,1 @@
+//! Seals each tenant's entries into batches and anchors their roots.

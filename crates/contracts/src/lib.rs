@@ -1,0 +1,1 @@
+//! Bindings of the Cofferdam contracts, built from their Solidity sources by forge.

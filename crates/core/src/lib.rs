@@ -1,0 +1,1 @@
+//! Identity, byte formats, hash chain, trees and receipts of Cofferdam: no I/O, no async.

@@ -1,0 +1,1 @@
+//! Mirrors the contracts' events into Postgres and reconciles them with what was sealed.

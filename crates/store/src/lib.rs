@@ -1,0 +1,1 @@
+//! Cofferdam's Postgres: migrations, split roles, tenant-scoped transactions.
