@@ -1,1 +1,63 @@
-//! Identity, byte formats, hash chain, trees and receipts of Cofferdam: no I/O, no async.
+//! Identity, byte formats, hash chain, trees and receipts of Cofferdam: no I/O, no async, no clock, no randomness.
+//!
+//! Everything that two parties must compute alike lives here, once:
+//!
+//! - [`TenantId`], [`Seq`], [`BatchIndex`]: who, which entry, which batch.
+//! - [`Fields`], [`salt()`], [`field_digest`], [`commitment()`], [`entry_hash`]: from an audit record to the hash that is
+//!   both a link of the tenant's chain and a leaf of its batch.
+//! - [`BatchMerkle`], [`HistoryMerkle`], [`History`]: roots, paths and the contract's peaks.
+//! - [`verify_inclusion`]: the one verifier of paths, with exact lengths, generic over the hash.
+//! - [`Receipt`]: what an auditor is handed, and [`Receipt::check`], which needs nothing but the receipt.
+//! - [`json`], [`Timestamp`]: what a payload and a time must look like to be accepted.
+//! - [`storage`]: where `AuditAnchor` keeps heads, peaks and nonces, for storage proofs.
+//!
+//! The formats are fixed by the golden vectors in `tests/vectors`, which a program that shares no code with this crate
+//! writes, and which the Solidity tests read too.
+//!
+//! ```
+//! use cofferdam_core::{Address, BatchMerkle, EntryHash, FieldName, Fields, Seed, Seq, TenantId, entry_hash};
+//!
+//! let tenant = TenantId::from_authority(Address::repeat_byte(0x11))?;
+//! let fields = Fields::new([(FieldName::Action, "s3:GetObject".to_owned())])?;
+//! let seed = Seed::from([7; 32]); // from a random source, one for each entry
+//! let first = entry_hash(tenant, Seq(0), EntryHash::ZERO, fields.commitment(&seed));
+//! let second = entry_hash(tenant, Seq(1), first, fields.commitment(&Seed::from([8; 32])));
+//! let batch = BatchMerkle::new(&[first, second]).ok_or("empty")?;
+//! assert_eq!(batch.path(0), Some(vec![second.into()]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod batch;
+mod bytes;
+mod entry;
+mod field;
+mod hex;
+mod history;
+pub mod json;
+mod merkle;
+mod number;
+mod receipt;
+pub mod storage;
+mod tenant;
+mod timestamp;
+mod tree;
+
+pub use alloy_primitives::{Address, B256};
+pub use batch::{Batch, MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, batch_root};
+pub use bytes::{
+    BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,
+    WrongLength,
+};
+pub use entry::{commitment, entry_hash, field_digest, salt};
+pub use field::{FieldError, FieldName, Fields, UnknownField};
+pub use hex::HexError;
+pub use history::{History, HistoryError, Peak, covering_peak};
+pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
+pub use number::{BatchIndex, NumberError, Seq};
+pub use receipt::{
+    AnchorRef, CheckedReceipt, EntryBody, HistoryRef, MAX_PATH, MAX_RECEIPT_BYTES, Receipt,
+    ReceiptEntry, ReceiptError, ReceiptField,
+};
+pub use tenant::{TenantId, TenantIdError};
+pub use timestamp::{Timestamp, TimestampError};
+pub use tree::{PathError, TreeHash, path_length, root_from_path, verify_inclusion};
