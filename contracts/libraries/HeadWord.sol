@@ -18,8 +18,7 @@ type HeadWord is uint256;
 using HeadWordLib for HeadWord global;
 
 /// @title HeadWordLib
-/// @notice Reads and advances a head. No masks on the top field and no struct copies: measured on the
-/// gas test, a plain struct of (address, uint40, uint56) costs more per batch.
+/// @notice Reads and advances a head.
 // Casts below cut off exactly the bits that the picture above gives to the neighbours.
 // forge-lint: disable-start(unsafe-typecast)
 library HeadWordLib {
@@ -48,6 +47,18 @@ library HeadWordLib {
         return uint64(HeadWord.unwrap(head) >> ENTRIES_OFFSET);
     }
 
+    /// @notice Whether `count` more entries can be counted.
+    function takesEntries(HeadWord head, uint64 count) internal pure returns (bool) {
+        unchecked {
+            return uint256(head.entries()) + count <= MAX_ENTRIES;
+        }
+    }
+
+    /// @notice Whether one more batch can be counted.
+    function takesBatch(HeadWord head) internal pure returns (bool) {
+        return head.batches() != MAX_BATCHES;
+    }
+
     /// @notice The same counters with another anchorer.
     function withAnchorer(HeadWord head, address newAnchorer) internal pure returns (HeadWord) {
         uint256 counters = (HeadWord.unwrap(head) >> BATCHES_OFFSET) << BATCHES_OFFSET;
@@ -55,8 +66,8 @@ library HeadWordLib {
     }
 
     /// @notice The head after one more batch of `count` entries.
-    /// @dev The caller has checked that `batches` is below `MAX_BATCHES` and that `entries + count`
-    /// is at most `MAX_ENTRIES`; otherwise a counter would run into its neighbour.
+    /// @dev The caller has checked `takesEntries` and `takesBatch`; otherwise a counter would run into
+    /// its neighbour.
     function advanced(HeadWord head, uint64 count) internal pure returns (HeadWord) {
         unchecked {
             uint256 word = HeadWord.unwrap(head);
