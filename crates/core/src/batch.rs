@@ -28,7 +28,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `keccak(0x02 ‖ tenantId ‖ batchIndex u64 ‖ firstSeq u64 ‖ count u64 ‖ root ‖ anchoredAt u64)`.
+    /// `keccak(0x02 ‖ tenantId ‖ batchIndex u64 ‖ firstSeq u64 ‖ count u64 ‖ root ‖ anchoredAt
+    /// u64)`.
     pub fn commitment(&self) -> BatchCommitment {
         let mut hasher = Keccak256::new();
         hasher.update([0x02]);
@@ -41,7 +42,8 @@ impl Batch {
         hasher.finalize().into()
     }
 
-    /// The leaf of an entry in this batch's tree, `seq − firstSeq`; `None` for an entry of another batch.
+    /// The leaf of an entry in this batch's tree, `seq − firstSeq`; `None` for an entry of another
+    /// batch.
     pub fn leaf_index(&self, seq: Seq) -> Option<u64> {
         seq.get().checked_sub(self.first_seq.get()).filter(|index| *index < self.count)
     }

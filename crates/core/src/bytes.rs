@@ -1,4 +1,5 @@
-//! The 32-byte values, each its own type, so that a root cannot be passed where a commitment belongs.
+//! The 32-byte values, each its own type, so that a root cannot be passed where a commitment
+//! belongs.
 
 use crate::hex;
 use alloy_primitives::B256;
@@ -101,8 +102,9 @@ macro_rules! public_bytes32 {
 }
 
 bytes32!(
-    /// An entry's one secret: 32 random bytes from which the salts of its ten fields derive. Whoever has it can test guesses
-    /// at every field, so it is shown by `Display` and serde, which are explicit, and never by `Debug`.
+    /// An entry's one secret: 32 random bytes from which the salts of its ten fields derive.
+    /// Whoever has it can test guesses at every field, so it is shown by `Display` and serde, which
+    /// are explicit, and never by `Debug`.
     Seed
 );
 public_bytes32!(
@@ -118,7 +120,8 @@ public_bytes32!(
     Commitment
 );
 public_bytes32!(
-    /// A link of the tenant's hash chain and the leaf of its batch tree; zero before the first entry.
+    /// A link of the tenant's hash chain and the leaf of its batch tree; zero before the first
+    /// entry.
     EntryHash
 );
 public_bytes32!(

@@ -3,7 +3,8 @@
 use crate::{Commitment, EntryHash, FieldDigest, FieldName, Salt, Seed, Seq, TenantId};
 use alloy_primitives::Keccak256;
 
-/// The first byte of whatever is hashed says what it is, so that no hash of one kind is a hash of another.
+/// The first byte of whatever is hashed says what it is, so that no hash of one kind is a hash of
+/// another.
 mod prefix {
     pub(super) const ENTRY: u8 = 0x00;
     pub(super) const FIELD: u8 = 0x04;
@@ -29,7 +30,8 @@ pub fn commitment(digests: &[FieldDigest; 10]) -> Commitment {
     hash(prefix::COMMITMENT, &digests.each_ref().map(|digest| digest.as_ref())).into()
 }
 
-/// `keccak(0x00 ‖ tenantId ‖ seq u64 ‖ previous ‖ commitment)`; `previous` is [`EntryHash::ZERO`] for the first entry.
+/// `keccak(0x00 ‖ tenantId ‖ seq u64 ‖ previous ‖ commitment)`; `previous` is [`EntryHash::ZERO`]
+/// for the first entry.
 pub fn entry_hash(
     tenant: TenantId,
     seq: Seq,

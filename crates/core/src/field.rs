@@ -151,8 +151,8 @@ pub enum FieldError {
 pub struct Fields(Box<[String; 10]>);
 
 impl Fields {
-    /// Values that may become an entry: limits, no U+0000, times in their one form or empty, the payload one JSON value or
-    /// empty. A field that is not given is empty.
+    /// Values that may become an entry: limits, no U+0000, times in their one form or empty, the
+    /// payload one JSON value or empty. A field that is not given is empty.
     pub fn new(values: impl IntoIterator<Item = (FieldName, String)>) -> Result<Self, FieldError> {
         let mut given: [Option<String>; 10] = Default::default();
         for (field, value) in values {
@@ -224,5 +224,86 @@ fn check(field: FieldName, value: &str) -> Result<(), FieldError> {
             Timestamp::check_canonical(value).map_err(|source| FieldError::Time { field, source })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(field: FieldName, value: impl Into<String>) -> Result<Fields, FieldError> {
+        Fields::new([(field, value.into())])
+    }
+
+    #[test]
+    fn what_is_absent_is_empty() {
+        let fields = with(FieldName::Actor, "mara").expect("valid");
+        for (field, value) in fields.iter() {
+            assert_eq!(value, if field == FieldName::Actor { "mara" } else { "" });
+            assert_eq!(fields.get(field), value);
+        }
+        assert_eq!(fields.clone(), Fields::from_stored(fields.into_values()));
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        for field in FieldName::ALL {
+            let fill = |length: usize| match field {
+                FieldName::Payload => format!("\"{}\"", "é".repeat(length / 2 - 1)),
+                _ => "é".repeat(length / 2),
+            };
+            if !matches!(field, FieldName::OccurredAt | FieldName::RecordedAt) {
+                assert!(with(field, fill(field.limit())).is_ok(), "{field}");
+            }
+            let length = field.limit() + 2;
+            assert_eq!(with(field, fill(length)), Err(FieldError::TooLong { field, length }));
+        }
+        let limits = FieldName::ALL.map(FieldName::limit);
+        let k64 = 65536;
+        assert_eq!(limits, [k64, k64, 256, k64, 1_048_576, k64, k64, k64, k64, k64]);
+    }
+
+    #[test]
+    fn a_nul_is_refused_and_its_escape_is_not() {
+        for field in FieldName::ALL {
+            assert_eq!(with(field, "ab\0"), Err(FieldError::Nul { field, offset: 2 }));
+        }
+        assert!(with(FieldName::Payload, r#""\u0000""#).is_ok());
+        assert!(with(FieldName::Reason, "\u{1}\u{1f}\u{ffff}").is_ok());
+    }
+
+    #[test]
+    fn times_and_payload_are_checked() {
+        for field in [FieldName::OccurredAt, FieldName::RecordedAt] {
+            assert!(with(field, "2026-01-31T23:59:59.000000Z").is_ok());
+            let error = with(field, "2026-01-31T23:59:59Z").expect_err("another form");
+            assert!(error.to_string().starts_with(field.as_str()), "{error}");
+            assert!(with(field, "yesterday").is_err());
+        }
+        let error = with(FieldName::Payload, r#"{"a":1,"a":2}"#).expect_err("a key twice");
+        assert_eq!(error.to_string(), "payload: line 1, column 8: duplicate key \"a\"");
+        assert!(with(FieldName::Payload, " ").is_err());
+    }
+
+    #[test]
+    fn a_field_is_given_once() {
+        let twice = [FieldName::Actor, FieldName::Actor].map(|field| (field, String::new()));
+        assert_eq!(Fields::new(twice), Err(FieldError::Twice(FieldName::Actor)));
+    }
+
+    #[test]
+    fn names_are_known_or_refused() {
+        for (position, field) in FieldName::ALL.into_iter().enumerate() {
+            assert_eq!(field.as_str().parse(), Ok(field));
+            assert_eq!(field.position(), position);
+        }
+        assert_eq!("Actor".parse::<FieldName>(), Err(UnknownField("Actor".to_owned())));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let fields = with(FieldName::Actor, "mara").expect("valid");
+        let shown = format!("{fields:?} {:?}", Seed::from([0xab; 32]));
+        assert!(shown.contains("4 bytes") && !shown.contains("mara") && !shown.contains("abab"));
     }
 }

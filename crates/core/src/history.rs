@@ -1,4 +1,5 @@
-//! A tenant's history as the contract keeps it: peaks, one for each set bit of the number of batches.
+//! A tenant's history as the contract keeps it: peaks, one for each set bit of the number of
+//! batches.
 
 use crate::{
     BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, TreeHash, root_from_path,
@@ -18,7 +19,7 @@ pub struct Peak {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
     /// A history of so many batches has another number of live peaks.
-    #[error("a history of {batches} batches has {} live peaks, found {found}", batches.count_ones())]
+    #[error("{batches} batches have {} live peaks, found {found}", batches.count_ones())]
     Peaks {
         /// Batches claimed.
         batches: u64,
@@ -36,7 +37,8 @@ pub fn covering_peak(index: BatchIndex, batches: u64) -> Result<Peak, PathError>
     if index >= batches {
         return Err(PathError::Index { index, size: batches });
     }
-    // The highest bit in which they differ is set in `batches`, and the batches before that peak share all bits above it.
+    // The highest bit in which they differ is set in `batches`, and the batches before that peak
+    // share all bits above it.
     let height = (u64::BITS - 1 - (index ^ batches).leading_zeros()) as u8;
     let first = batches & u64::MAX.checked_shl(u32::from(height) + 1).unwrap_or(0);
     Ok(Peak { height, first })
@@ -79,7 +81,8 @@ impl History {
         let index = self.batches;
         self.batches = index.checked_add(1).ok_or(HistoryError::Full)?;
         let mut node = B256::from(commitment);
-        // As a binary counter carries: every trailing one bit is a peak that merges into the new one.
+        // As a binary counter carries: every trailing one bit is a peak that merges into the new
+        // one.
         for _ in 0..index.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 node = HistoryTree::node(&left, &node);
@@ -95,8 +98,8 @@ impl History {
         folded.reduce(|right, left| HistoryTree::node(&left, &right)).unwrap_or_default().into()
     }
 
-    /// Succeeds only when `path` leads from batch `index` with this commitment to the peak that covers it, as the contract's
-    /// `verifyBatch` demands.
+    /// Succeeds only when `path` leads from batch `index` with this commitment to the peak that
+    /// covers it, as the contract's `verifyBatch` demands.
     pub fn verify(
         &self,
         index: BatchIndex,
@@ -111,7 +114,8 @@ impl History {
     }
 }
 
-/// The peak that `path` leads to from batch `index` of a history of `batches`; its length is checked first.
+/// The peak that `path` leads to from batch `index` of a history of `batches`; its length is
+/// checked first.
 pub(crate) fn peak_from_path(
     index: BatchIndex,
     batches: u64,

@@ -1,7 +1,9 @@
-//! What is accepted as a payload: exactly one JSON value (RFC 8259), no key twice in an object, no lone surrogate.
+//! What is accepted as a payload: exactly one JSON value (RFC 8259), no key twice in an object, no
+//! lone surrogate.
 //!
-//! The scanner is our own because the text is kept verbatim and only judged: serde_json refuses numbers beyond `f64` unless
-//! a feature changes them for every crate of the build, and what it skips it does not look into.
+//! The scanner is our own because the text is kept verbatim and only judged: serde_json refuses
+//! numbers beyond `f64` unless a feature changes them for every crate of the build, and what it
+//! skips it does not look into.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -56,7 +58,8 @@ pub enum JsonErrorKind {
     Depth,
 }
 
-/// Succeeds only for exactly one JSON value with no key twice and no lone surrogate; numbers may have any size and precision.
+/// Succeeds only for exactly one JSON value with no key twice and no lone surrogate; numbers may
+/// have any size and precision.
 pub fn check(text: &str) -> Result<(), JsonError> {
     let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
     let end = scanner.value(0).and_then(|()| {
@@ -71,8 +74,8 @@ pub fn check(text: &str) -> Result<(), JsonError> {
     })
 }
 
-/// Whether two texts differ in nothing but white space outside strings. Both must have passed [`check`]: only then can white
-/// space not separate what would otherwise be one token.
+/// Whether two texts differ in nothing but white space outside strings. Both must have passed
+/// [`check`]: only then can white space not separate what would otherwise be one token.
 pub fn same_ignoring_whitespace(a: &str, b: &str) -> bool {
     a == b || significant(a).eq(significant(b))
 }
@@ -295,7 +298,8 @@ impl<'a> Scanner<'a> {
         } else {
             [first, 0]
         };
-        // With a zero behind it a lone low surrogate fails to decode, and anything else decodes to itself.
+        // With a zero behind it a lone low surrogate fails to decode, and anything else decodes to
+        // itself.
         char::decode_utf16(units).next().and_then(Result::ok).map_or(lone, Ok)
     }
 

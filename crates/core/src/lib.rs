@@ -1,21 +1,25 @@
-//! Identity, byte formats, hash chain, trees and receipts of Cofferdam: no I/O, no async, no clock, no randomness.
+//! Identity, byte formats, hash chain, trees and receipts of Cofferdam: no I/O, no async, no clock,
+//! no randomness.
 //!
 //! Everything that two parties must compute alike lives here, once:
 //!
 //! - [`TenantId`], [`Seq`], [`BatchIndex`]: who, which entry, which batch.
-//! - [`Fields`], [`salt()`], [`field_digest`], [`commitment()`], [`entry_hash`]: from an audit record to the hash that is
-//!   both a link of the tenant's chain and a leaf of its batch.
+//! - [`Fields`], [`salt()`], [`field_digest`], [`commitment()`], [`entry_hash`]: from an audit
+//!   record to the hash that is both a link of the tenant's chain and a leaf of its batch.
 //! - [`BatchMerkle`], [`HistoryMerkle`], [`History`]: roots, paths and the contract's peaks.
 //! - [`verify_inclusion`]: the one verifier of paths, with exact lengths, generic over the hash.
-//! - [`Receipt`]: what an auditor is handed, and [`Receipt::check`], which needs nothing but the receipt.
+//! - [`Receipt`]: what an auditor is handed, and [`Receipt::check`], which needs nothing but the
+//!   receipt.
 //! - [`json`], [`Timestamp`]: what a payload and a time must look like to be accepted.
 //! - [`storage`]: where `AuditAnchor` keeps heads, peaks and nonces, for storage proofs.
 //!
-//! The formats are fixed by the golden vectors in `tests/vectors`, which a program that shares no code with this crate
-//! writes, and which the Solidity tests read too.
+//! The formats are fixed by the golden vectors in `tests/vectors`, which a program that shares no
+//! code with this crate writes, and which the Solidity tests read too.
 //!
 //! ```
-//! use cofferdam_core::{Address, BatchMerkle, EntryHash, FieldName, Fields, Seed, Seq, TenantId, entry_hash};
+//! use cofferdam_core::{
+//!     Address, BatchMerkle, EntryHash, FieldName, Fields, Seed, Seq, TenantId, entry_hash,
+//! };
 //!
 //! let tenant = TenantId::from_authority(Address::repeat_byte(0x11))?;
 //! let fields = Fields::new([(FieldName::Action, "s3:GetObject".to_owned())])?;

@@ -1,4 +1,5 @@
-//! Whole trees, built afresh by `rs_merkle` (its incremental commits are linear in the tree, its verifier is not used).
+//! Whole trees, built afresh by `rs_merkle` (its incremental commits are linear in the tree, its
+//! verifier is not used).
 
 use crate::{
     BatchCommitment, BatchIndex, BatchRoot, EntryHash, HistoryRoot, TreeHash, covering_peak,
@@ -28,7 +29,8 @@ macro_rules! tree_hash {
                 alloy_primitives::keccak256(data).0
             }
 
-            /// Without this override a node would have no prefix and could be read as something else.
+            /// Without this override a node would have no prefix and could be read as something
+            /// else.
             fn concat_and_hash(left: &[u8; 32], right: Option<&[u8; 32]>) -> [u8; 32] {
                 right.map_or(*left, |right| node($prefix, left, right).0)
             }
@@ -79,7 +81,8 @@ impl BatchMerkle {
         self.tree.size
     }
 
-    /// The path from leaf `index` (the entry's `seq − firstSeq`) to the root; `None` outside the batch.
+    /// The path from leaf `index` (the entry's `seq − firstSeq`) to the root; `None` outside the
+    /// batch.
     pub fn path(&self, index: u64) -> Option<Vec<B256>> {
         self.tree.path(index)
     }
@@ -114,7 +117,8 @@ impl HistoryMerkle {
         self.tree.path(index.get())
     }
 
-    /// The path from a batch to the peak that covers it, which is what the contract asks for; `None` outside the history.
+    /// The path from a batch to the peak that covers it, which is what the contract asks for;
+    /// `None` outside the history.
     pub fn path_to_peak(&self, index: BatchIndex) -> Option<Vec<B256>> {
         let peak = covering_peak(index, self.tree.size).ok()?;
         let mut path = self.path_to_root(index)?;

@@ -1,4 +1,5 @@
-//! Positions, each its own type, and integers in JSON as decimal strings: a JSON number is only exact to 2^53 elsewhere.
+//! Positions, each its own type, and integers in JSON as decimal strings: a JSON number is only
+//! exact to 2^53 elsewhere.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, str::FromStr};

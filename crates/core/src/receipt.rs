@@ -1,4 +1,5 @@
-//! What an auditor is handed: one entry, or as much of it as may be disclosed, and its way to a batch that the chain knows.
+//! What an auditor is handed: one entry, or as much of it as may be disclosed, and its way to a
+//! batch that the chain knows.
 
 mod wire;
 
@@ -20,7 +21,8 @@ pub const MAX_RECEIPT_BYTES: usize = 8 << 20;
 /// No tree of up to 2^64 leaves has a longer path.
 pub const MAX_PATH: usize = 64;
 
-/// A receipt of one entry of one anchored batch. It is read by [`Receipt::from_json`] alone, which trusts nothing.
+/// A receipt of one entry of one anchored batch. It is read by [`Receipt::from_json`] alone, which
+/// trusts nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The chain that holds the contract.
@@ -80,7 +82,8 @@ pub enum ReceiptField {
     Hidden(FieldDigest),
 }
 
-/// The state of the history that a receipt's path was made for; it grows stale and can be rebuilt from events.
+/// The state of the history that a receipt's path was made for; it grows stale and can be rebuilt
+/// from events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HistoryRef {
@@ -188,7 +191,8 @@ pub enum ReceiptError {
         /// The batch's count.
         count: u64,
     },
-    /// The entry does not lead to the batch root: one of the entry's members, the path or the root is not what was anchored.
+    /// The entry does not lead to the batch root: one of the entry's members, the path or the root
+    /// is not what was anchored.
     #[error("path: {0} (entry, path and batch.root do not belong together)")]
     Path(PathError),
     /// The path into the history is not one for this batch.
@@ -212,10 +216,12 @@ impl Receipt {
         self.batch.tenant
     }
 
-    /// The receipt against itself: fields → digests → commitment → entry hash → path → batch root → batch commitment → peak.
+    /// The receipt against itself: fields → digests → commitment → entry hash → path → batch root →
+    /// batch commitment → peak.
     ///
-    /// That the contract knows this peak, on this chain, is for the caller to ask: `chainId`, `contract` and `anchor` prove
-    /// nothing, and `batch.index`, `batch.anchoredAt` and `history` only once the peak is confirmed.
+    /// That the contract knows this peak, on this chain, is for the caller to ask: `chainId`,
+    /// `contract` and `anchor` prove nothing, and `batch.index`, `batch.anchoredAt` and `history`
+    /// only once the peak is confirmed.
     pub fn check(&self) -> Result<CheckedReceipt, ReceiptError> {
         let Self { entry: ReceiptEntry { seq, previous, ref body }, batch, .. } = *self;
         if seq == Seq(0) && previous != EntryHash::ZERO {

@@ -1,10 +1,11 @@
-//! Where `AuditAnchor` keeps a tenant's state: storage is part of its interface, since storage proofs read it.
+//! Where `AuditAnchor` keeps a tenant's state: storage is part of its interface, since storage
+//! proofs read it.
 //!
-//! | slot | declaration | place of a tenant's word |
+//! | slot | holds | place of a tenant's word |
 //! |---|---|---|
-//! | 0 | `mapping(bytes32 tenantId => head)` | `keccak(tenantId ‖ 0)` |
-//! | 1 | `mapping(uint256 height => mapping(bytes32 tenantId => bytes32))` | `keccak(tenantId ‖ keccak(height ‖ 1))` |
-//! | 2 | `mapping(bytes32 tenantId => uint64)` | `keccak(tenantId ‖ 2)` |
+//! | 0 | `tenantId => head` | `keccak(tenantId ‖ 0)` |
+//! | 1 | `height => tenantId => peak` | `keccak(tenantId ‖ keccak(height ‖ 1))` |
+//! | 2 | `tenantId => nonce` | `keccak(tenantId ‖ 2)` |
 //!
 //! The head is one word: `entries 56 | batches 40 | anchorer 160`, the anchorer in the low bits.
 

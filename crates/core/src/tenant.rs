@@ -5,7 +5,8 @@ use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, str::FromStr};
 
-/// The address of a tenant's authority, left-padded to 32 bytes: there is no registry, and no id that could be squatted.
+/// The address of a tenant's authority, left-padded to 32 bytes: there is no registry, and no id
+/// that could be squatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(Address);
 

@@ -138,3 +138,110 @@ fn digits(text: &[u8]) -> Result<u32, TimestampError> {
         _ => Err(TimestampError::Shape),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn canonical(text: &str) -> Result<String, TimestampError> {
+        text.parse::<Timestamp>().map(|time| time.to_string())
+    }
+
+    #[test]
+    fn every_offset_and_precision_becomes_one_form() {
+        for (text, expected) in [
+            ("2026-01-31T23:59:59Z", "2026-01-31T23:59:59.000000Z"),
+            ("2026-01-31t23:59:59z", "2026-01-31T23:59:59.000000Z"),
+            ("2026-01-31T23:59:59.1Z", "2026-01-31T23:59:59.100000Z"),
+            ("2026-01-31T23:59:59.123456Z", "2026-01-31T23:59:59.123456Z"),
+            ("2026-01-31T23:59:59.123456000Z", "2026-01-31T23:59:59.123456Z"),
+            ("2026-01-31T23:59:59+14:00", "2026-01-31T09:59:59.000000Z"),
+            ("2026-01-31T23:59:59-00:01", "2026-02-01T00:00:59.000000Z"),
+            ("2026-01-31T23:59:59-00:00", "2026-01-31T23:59:59.000000Z"),
+            ("2024-02-29T00:00:00+23:59", "2024-02-28T00:01:00.000000Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000000Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(canonical(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        use TimestampError::{LeapSecond, Precision, Range, Shape, Year};
+        for (text, expected) in [
+            ("", Shape),
+            ("2026-01-31", Shape),
+            ("2026-01-31T23:59:59", Shape),
+            ("2026-01-31 23:59:59Z", Shape),
+            ("2026-1-31T23:59:59Z", Shape),
+            ("+026-01-31T23:59:59Z", Shape),
+            ("2026-01-31T23:59:59.Z", Shape),
+            ("2026-01-31T23:59:59,5Z", Shape),
+            ("2026-01-31T23:59:59.0000000000Z", Shape),
+            ("2026-01-31T23:59:59+0100", Shape),
+            ("2026-01-31T23:59:59+01", Shape),
+            ("2026-01-31T23:59:59Z ", Shape),
+            (" 2026-01-31T23:59:59Z", Shape),
+            ("2026-01-31T23:59:59UTC", Shape),
+            ("2026-01-3éT23:59:59Z", Shape),
+            ("２026-01-31T23:59:59Z", Shape),
+            ("2026-02-29T23:59:59Z", Range),
+            ("2026-13-01T23:59:59Z", Range),
+            ("2026-00-01T23:59:59Z", Range),
+            ("2026-01-00T23:59:59Z", Range),
+            ("2026-01-31T24:00:00Z", Range),
+            ("2026-01-31T23:60:00Z", Range),
+            ("2026-01-31T23:59:61Z", Range),
+            ("2026-01-31T23:59:59+24:00", Range),
+            ("2026-01-31T23:59:59+00:60", Range),
+            ("2016-12-31T23:59:60Z", LeapSecond),
+            ("2026-01-31T23:59:59.1234567Z", Precision),
+            ("2026-01-31T23:59:59.000000001Z", Precision),
+            ("0000-01-01T00:00:00+00:01", Year),
+            ("9999-12-31T23:59:59-00:01", Year),
+        ] {
+            assert_eq!(canonical(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_one_form_is_canonical() {
+        assert_eq!(Timestamp::check_canonical("2026-01-31T23:59:59.000000Z"), Ok(()));
+        for text in [
+            "2026-01-31T23:59:59Z",
+            "2026-01-31t23:59:59.000000Z",
+            "2026-01-31T23:59:59.000000+00:00",
+            "2026-01-31T23:59:59.0000000Z",
+        ] {
+            let error = Timestamp::check_canonical(text).expect_err(text);
+            let expected = "not in the form that is hashed: expected 2026-01-31T23:59:59.000000Z";
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn micros_round_trip(micros in -62_167_219_200_000_000i64..=253_402_300_799_999_999) {
+            let time = Timestamp::from_unix_micros(micros).expect("in range");
+            prop_assert_eq!(time.unix_micros(), micros);
+            prop_assert_eq!(time.to_string().parse(), Ok(time));
+            prop_assert_eq!(Timestamp::check_canonical(&time.to_string()), Ok(()));
+        }
+
+        #[test]
+        fn no_text_panics(text in "[0-9T:Zz+.\\-é]{0,36}") {
+            if let Ok(time) = text.parse::<Timestamp>() {
+                prop_assert_eq!(time.to_string().len(), 27);
+            }
+        }
+    }
+
+    #[test]
+    fn years_outside_are_refused() {
+        for micros in [i64::MIN, i64::MAX, -62_167_219_200_000_001, 253_402_300_800_000_000] {
+            assert_eq!(Timestamp::from_unix_micros(micros), Err(TimestampError::Year));
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! The verifier of paths: RFC 6962 trees whose leaves are given as they are, generic over the hash of inner nodes.
+//! The verifier of paths: RFC 6962 trees whose leaves are given as they are, generic over the hash
+//! of inner nodes.
 
 /// How a tree joins two nodes.
 pub trait TreeHash {
@@ -45,8 +46,9 @@ pub fn path_length(index: u64, size: u64) -> Result<usize, PathError> {
 
 /// The root that `path` leads to from `leaf`; the length is checked before anything is hashed.
 ///
-/// A root alone does not fix the size of its tree: a path may lead to the same root for two sizes, so `size` must come from
-/// something that is bound to it, as [`Batch::commitment`](crate::Batch::commitment) binds the count.
+/// A root alone does not fix the size of its tree: a path may lead to the same root for two sizes,
+/// so `size` must come from something that is bound to it, as
+/// [`Batch::commitment`](crate::Batch::commitment) binds the count.
 pub fn root_from_path<H: TreeHash>(
     leaf: H::Digest,
     index: u64,
@@ -80,8 +82,8 @@ pub fn verify_inclusion<H: TreeHash>(
     }
 }
 
-/// A path has two parts: up to where it joins the right border every level has a sibling on either side; from there on only
-/// the left siblings that the bits of `index` name.
+/// A path has two parts: up to where it joins the right border every level has a sibling on either
+/// side; from there on only the left siblings that the bits of `index` name.
 fn shape(index: u64, size: u64) -> Result<(u32, u32), PathError> {
     if index >= size {
         return Err(PathError::Index { index, size });

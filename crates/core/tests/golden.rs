@@ -253,7 +253,8 @@ fn histories_of_1_to_17() {
         assert_eq!(history.root(), state.root, "root of {size}");
         let tree = HistoryMerkle::new(&commitments[..size as usize]);
         assert_eq!(tree.root(), state.root, "root of the whole tree of {size}");
-        // As the contract's reader does: bit k of the count says whether the word at height k is live.
+        // As the contract's reader does: bit k of the count says whether the word at height k is
+        // live.
         let stored = state.stored_peaks.iter().enumerate().rev();
         let (live, dead): (Vec<_>, Vec<_>) =
             stored.partition(|(height, _)| size >> height & 1 == 1);

@@ -33,7 +33,8 @@ struct Vector {
 }
 
 impl Vector {
-    /// What is no 32-byte hash cannot even be given to the verifier, which is one way to be refused.
+    /// What is no 32-byte hash cannot even be given to the verifier, which is one way to be
+    /// refused.
     fn accepted(&self) -> bool {
         let proof = self.proof.iter().flatten().map(|node| digest(node));
         let proof: Option<Vec<_>> = proof.collect();

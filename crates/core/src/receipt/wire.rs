@@ -1,4 +1,5 @@
-//! The JSON of a receipt: every member required, none unknown, integers as decimal strings, bytes as lowercase hex.
+//! The JSON of a receipt: every member required, none unknown, integers as decimal strings, bytes
+//! as lowercase hex.
 
 use super::{
     AnchorRef, EntryBody, HistoryRef, MAX_PATH, MAX_RECEIPT_BYTES, Receipt, ReceiptEntry,
@@ -81,7 +82,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
         return Err(ReceiptError::TooLarge(bytes.len()));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| ReceiptError::Utf8(e.valid_up_to()))?;
-    // First, since serde keeps the last of two equal keys of a map and another reader may keep the first.
+    // First, since serde keeps the last of two equal keys of a map and another reader may keep the
+    // first.
     json::check(text)?;
     let wire: Wire<'_> =
         serde_json::from_str(text).map_err(|e| ReceiptError::Members(e.to_string()))?;
@@ -147,7 +149,8 @@ fn whole(field: WireField<'_>) -> Result<String, &'static str> {
     match field {
         WireField { value: Some(value), salt: None, digest: None } => Ok(value.into_owned()),
         WireField { salt: Some(_), .. } => Err("a salt beside the entry's seed"),
-        // With the seed at hand anyone can test guesses at what is hidden, so a producer who meant to hide it has failed.
+        // With the seed at hand anyone can test guesses at what is hidden, so a producer who meant
+        // to hide it has failed.
         _ => Err("hidden beside the entry's seed, which does not hide it"),
     }
 }
