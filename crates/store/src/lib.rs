@@ -1,1 +1,58 @@
 //! Cofferdam's Postgres: migrations, split roles, tenant-scoped transactions.
+//!
+//! Only this crate depends on sqlx, and nothing public here exposes it: pools are private, and every
+//! statement that may be run is a method. Each handle runs as one role of its own:
+//!
+//! | handle | role | may |
+//! |---|---|---|
+//! | [`Sequencer`], [`Appender`] | `cofferdam_sequencer` | register tenants, append entries |
+//! | [`Sealer`] | `cofferdam_sealer` | read entries tenant by tenant, write batches, keep the transactions' book |
+//! | [`Mirror`] | `cofferdam_indexer` | insert mirrored events blind, reconcile batches, rewind through a narrow door |
+//! | [`Reader`] | `cofferdam_reader` | read one tenant |
+//!
+//! # Isolation
+//!
+//! Tenant data is reached only through a [`TenantTx`], the one place that sets the scope: bound as a
+//! parameter, for one transaction, so that it cannot outlive it in the pool. The database itself holds
+//! the line: row security is enabled and forced on every table and partition, each policy compares the
+//! row's tenant and chain with the scope, and without a scope nothing is returned. Keys lead with the
+//! tenant, grants are by column and exclude system columns, partitions carry no grant, and no column
+//! keeps statistics that `EXPLAIN` could read out.
+//!
+//! What this does not guard against: row security stops our bugs, not a stolen daemon credential, since
+//! that login may take any of the four roles and any tenant's scope. And volumes are public by design:
+//! the size of a table, or the rows that a deliberately unindexed `EXPLAIN ANALYZE` skips, say how much
+//! all tenants wrote together.
+
+mod append;
+mod appender;
+mod deployment;
+mod entry;
+mod error;
+mod migrate;
+mod mirror;
+mod pool;
+mod reader;
+mod roles;
+mod row;
+mod scram;
+mod sealer;
+mod sequencer;
+mod tenant_tx;
+mod types;
+mod url;
+
+pub use appender::Appender;
+pub use entry::{Appended, EntryFault, NewEntry, NewEntryError, StoredEntry};
+pub use error::{AppendError, DatabaseError, Result, StoreError};
+pub use migrate::{MigrateReport, check_admin, migrate};
+pub use mirror::{Applied, Mirror};
+pub use reader::Reader;
+pub use sealer::{Incident, Sealer, SentTransaction, Totals, TransactionOutcome};
+pub use sequencer::{AddTenant, Sequencer};
+pub use tenant_tx::TenantTx;
+pub use types::{
+    AnchoredAt, AnchoredEvent, AnchorerSetEvent, Checkpoint, Deployment, Head, LogPosition,
+    MirroredEvent, SealedBatch, Tenant,
+};
+pub use url::DatabaseUrl;

@@ -1,0 +1,242 @@
+//! One append transaction: lock the head, recognise repeats, chain, insert, move the head.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use alloy_primitives::B256;
+use cofferdam_core::{
+    Commitment, EntryHash, FieldName, MAX_ENTRIES, Seed, Seq, TenantId, Timestamp, commitment,
+    entry_hash, field_digest, salt,
+};
+use futures::TryStreamExt;
+use rand::Rng;
+
+use crate::{
+    AppendError, Appended, NewEntry, Result, StoreError, TenantTx,
+    pool::Handle,
+    row::{RowExt, bigint},
+    tenant_tx::{entry, entry_columns, tag},
+};
+
+/// The answer for one entry.
+pub(crate) type Answer = std::result::Result<Appended, AppendError>;
+
+/// Appends a group in order, in one transaction that is durable when this returns. An entry that
+/// conflicts fails alone.
+pub(crate) async fn append(
+    handle: &Handle,
+    tenant: TenantId,
+    entries: Arc<Vec<NewEntry>>,
+) -> Result<Vec<Answer>> {
+    let mut tx = TenantTx::open(handle, tenant).await?;
+    let (mut next, last, key) = lock(&mut tx).await?;
+    let first = next;
+
+    let tags: Vec<B256> = entries.iter().map(|entry| tag(&key, entry.external_id())).collect();
+    let mut answers = repeats(&mut tx, &entries, &tags).await?;
+    let mut fresh: HashMap<B256, (Seq, usize)> = HashMap::new();
+    let mut new = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        if answers[i].is_some() {
+            continue;
+        }
+        if let Some(&(seq, of)) = fresh.get(&tags[i]) {
+            let differs = entry.differs_from(entries[of].fields());
+            answers[i] = Some(repeat(tenant, entry, seq, differs));
+            continue;
+        }
+        fresh.insert(tags[i], (next, i));
+        new.push(i);
+        next = next
+            .next()
+            .filter(|next| next.get() <= MAX_ENTRIES)
+            .ok_or(StoreError::Full { tenant, next })?;
+    }
+    if !new.is_empty() {
+        // After the lock, so that the times of a tenant's entries follow their order.
+        let recorded_at = now()?.to_string();
+        let links = {
+            let (entries, new, at) = (entries.clone(), new.clone(), recorded_at.clone());
+            let chaining = tokio::task::spawn_blocking(move || {
+                chain(tenant, first, last, &entries, &new, &at)
+            });
+            chaining.await.map_err(|_| StoreError::Interrupted { tenant })?
+        };
+        insert(&mut tx, &entries, &tags, &links, &recorded_at).await?;
+        advance(&mut tx, next, links.last().map_or(last, |link| link.hash)).await?;
+        tx.commit().await?;
+        for link in links {
+            answers[link.entry] = Some(Ok(Appended::New { seq: link.seq, entry_hash: link.hash }));
+        }
+    }
+    let complete: Option<Vec<Answer>> = answers.into_iter().collect();
+    complete.ok_or(StoreError::Interrupted { tenant })
+}
+
+/// Takes the tenant's head: its writers queue here.
+async fn lock(tx: &mut TenantTx) -> Result<(Seq, EntryHash, B256)> {
+    let row = sqlx::query(
+        "SELECT h.next_seq, h.last_entry_hash, k.key FROM cofferdam.heads h \
+         JOIN cofferdam.tag_keys k USING (tenant_id, chain_id) \
+         WHERE h.tenant_id = $1 AND h.chain_id = $2 FOR UPDATE OF h",
+    )
+    .bind(tx.tenant().as_b256().as_slice())
+    .bind(tx.chain())
+    .fetch_optional(&mut *tx.tx)
+    .await
+    .map_err(StoreError::database("lock the tenant's head"))?;
+    let row = row.ok_or_else(|| tx.unknown())?;
+    Ok((Seq(row.number("next_seq")?), row.hash("last_entry_hash")?, row.hash("key")?))
+}
+
+/// Answers what is stored already.
+async fn repeats(
+    tx: &mut TenantTx,
+    entries: &[NewEntry],
+    tags: &[B256],
+) -> Result<Vec<Option<Answer>>> {
+    let tenant = tx.tenant();
+    let mut by_tag: HashMap<B256, Vec<usize>> = HashMap::with_capacity(tags.len());
+    for (i, tag) in tags.iter().enumerate() {
+        by_tag.entry(*tag).or_default().push(i);
+    }
+    let mut answers = vec![None; entries.len()];
+    let mut stored = sqlx::query(concat!(
+        "SELECT ",
+        entry_columns!(),
+        " FROM cofferdam.entries \
+         WHERE tenant_id = $1 AND chain_id = $2 AND external_id_tag = ANY($3)"
+    ))
+    .bind(tenant.as_b256().0)
+    .bind(tx.chain())
+    .bind(tags.iter().map(B256::as_slice).collect::<Vec<_>>())
+    .fetch(&mut *tx.tx);
+    while let Some(row) =
+        stored.try_next().await.map_err(StoreError::database("look for repeats"))?
+    {
+        let found = entry(&row)?;
+        let tag: B256 = row.hash("external_id_tag")?;
+        for &i in by_tag.get(&tag).into_iter().flatten() {
+            // Of an erased entry only the tag is left: a redelivery is a repeat and brings nothing back.
+            let differs = match found.seed {
+                Some(_) => entries[i].differs_from(&found.fields),
+                None => None,
+            };
+            answers[i] = Some(repeat(tenant, &entries[i], found.seq, differs));
+        }
+    }
+    Ok(answers)
+}
+
+fn repeat(tenant: TenantId, entry: &NewEntry, seq: Seq, differs: Option<FieldName>) -> Answer {
+    match differs {
+        None => Ok(Appended::Repeat { seq }),
+        Some(field) => Err(AppendError::Conflict {
+            tenant,
+            external_id: entry.external_id().to_owned(),
+            seq,
+            field,
+        }),
+    }
+}
+
+/// A link of the chain: which entry of the group it is, and what it hashes to.
+struct Link {
+    entry: usize,
+    seq: Seq,
+    seed: Seed,
+    previous: EntryHash,
+    commitment: Commitment,
+    hash: EntryHash,
+}
+
+fn chain(
+    tenant: TenantId,
+    first: Seq,
+    last: EntryHash,
+    entries: &[NewEntry],
+    new: &[usize],
+    recorded_at: &str,
+) -> Vec<Link> {
+    let mut random = rand::rng();
+    let mut previous = last;
+    let link = |(seq, &i): (u64, &usize)| {
+        let seed = Seed::from(random.random::<[u8; 32]>());
+        let commitment = commitment(&FieldName::ALL.map(|name| {
+            let value = value(&entries[i], name, recorded_at);
+            field_digest(&salt(&seed, name), name, value.as_bytes())
+        }));
+        let (seq, before) = (Seq(seq), previous);
+        previous = entry_hash(tenant, seq, before, commitment);
+        Link { entry: i, seq, seed, previous: before, commitment, hash: previous }
+    };
+    (first.get()..).zip(new).map(link).collect()
+}
+
+/// A field as it is stored: the source's, and ours for the time of recording.
+fn value<'a>(entry: &'a NewEntry, name: FieldName, recorded_at: &'a str) -> &'a str {
+    match name {
+        FieldName::RecordedAt => recorded_at,
+        name => entry.fields().get(name),
+    }
+}
+
+async fn insert(
+    tx: &mut TenantTx,
+    entries: &[NewEntry],
+    tags: &[B256],
+    links: &[Link],
+    recorded_at: &str,
+) -> Result<()> {
+    let seqs =
+        links.iter().map(|link| bigint(link.seq.get(), "seq")).collect::<Result<Vec<_>>>()?;
+    let bytes = |of: fn(&Link) -> &[u8]| links.iter().map(of).collect::<Vec<_>>();
+    let query = sqlx::query(
+        "INSERT INTO cofferdam.entries (tenant_id, chain_id, seq, external_id_tag, previous, \
+             commitment, entry_hash, seed, action, actor, external_id, occurred_at, payload, \
+             policy_version, reason, recorded_at, resource, result) \
+         SELECT $1, $2, u.* FROM UNNEST($3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], \
+             $7::bytea[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], \
+             $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]) u",
+    )
+    .bind(tx.tenant().as_b256().0)
+    .bind(tx.chain())
+    .bind(seqs)
+    .bind(links.iter().map(|link| tags[link.entry].as_slice()).collect::<Vec<_>>())
+    .bind(bytes(|link| link.previous.as_bytes()))
+    .bind(bytes(|link| link.commitment.as_bytes()))
+    .bind(bytes(|link| link.hash.as_bytes()))
+    .bind(bytes(|link| link.seed.as_bytes()));
+    let query = FieldName::ALL.into_iter().fold(query, |query, name| {
+        let column = links.iter().map(|link| value(&entries[link.entry], name, recorded_at));
+        query.bind(column.collect::<Vec<_>>())
+    });
+    query.execute(&mut *tx.tx).await.map_err(StoreError::database("insert entries"))?;
+    Ok(())
+}
+
+async fn advance(tx: &mut TenantTx, next: Seq, last: EntryHash) -> Result<()> {
+    sqlx::query(
+        "UPDATE cofferdam.heads SET next_seq = $3, last_entry_hash = $4, \
+             oldest_unsealed_at = coalesce(oldest_unsealed_at, now()) \
+         WHERE tenant_id = $1 AND chain_id = $2",
+    )
+    .bind(tx.tenant().as_b256().as_slice())
+    .bind(tx.chain())
+    .bind(bigint(next.get(), "seq")?)
+    .bind(last.as_bytes().as_slice())
+    .execute(&mut *tx.tx)
+    .await
+    .map_err(StoreError::database("move the tenant's head"))?;
+    Ok(())
+}
+
+fn now() -> Result<Timestamp> {
+    let out_of_range = || StoreError::OutOfRange { what: "the system clock" };
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| out_of_range())?;
+    let micros = i64::try_from(since.as_micros()).map_err(|_| out_of_range())?;
+    Timestamp::from_unix_micros(micros).map_err(|_| out_of_range())
+}

@@ -1,0 +1,402 @@
+//! The one door to tenant data.
+
+use alloy_primitives::{B256, keccak256};
+use cofferdam_core::{
+    BatchIndex, BatchRoot, FieldName, Fields, MAX_BATCH_COUNT, Seq, TenantId, Timestamp,
+};
+use futures::{Stream, StreamExt};
+use sqlx::{Postgres, Transaction, postgres::PgRow};
+
+use crate::{
+    AnchoredAt, AnchoredEvent, Head, LogPosition, Result, SealedBatch, StoreError, StoredEntry,
+    pool::Handle,
+    row::{RowExt, bigint},
+};
+
+/// The columns of an entry, in the order of [`FieldName::ALL`] where it matters.
+macro_rules! entry_columns {
+    () => {
+        "seq, external_id_tag, previous, commitment, entry_hash, seed, action, actor, external_id, \
+         occurred_at, payload, policy_version, reason, recorded_at, resource, result"
+    };
+}
+
+macro_rules! batch_columns {
+    () => {
+        "b.tenant_id, b.batch_index, b.first_seq, b.count, b.root, \
+         (extract(epoch FROM b.sealed_at) * 1000000)::bigint AS sealed_at, \
+         b.anchored_at, b.block_number, b.block_hash, b.tx_hash, b.log_index"
+    };
+}
+
+macro_rules! head_columns {
+    () => {
+        "h.tenant_id, t.name, h.next_seq, h.last_entry_hash, h.sealed_seq, h.sealed_batches, \
+         (extract(epoch FROM h.oldest_unsealed_at) * 1000000)::bigint AS oldest_unsealed_at, h.halted"
+    };
+}
+
+pub(crate) use {batch_columns, entry_columns, head_columns};
+
+/// A transaction in one tenant's scope, on one chain. Dropped without [`TenantTx::commit`], it is rolled
+/// back. It has methods only and never hands out its connection.
+#[derive(Debug)]
+pub struct TenantTx {
+    pub(crate) tx: Transaction<'static, Postgres>,
+    tenant: TenantId,
+    chain: i64,
+    chain_id: u64,
+}
+
+impl TenantTx {
+    /// Begins a transaction in the scope of `tenant`.
+    pub(crate) async fn open(handle: &Handle, tenant: TenantId) -> Result<Self> {
+        let tx = handle.begin().await?;
+        Self::enter(tx, handle, tenant).await
+    }
+
+    /// Takes the scope of `tenant`, for the rest of this transaction. Nothing else sets it.
+    pub(crate) async fn enter(
+        mut tx: Transaction<'static, Postgres>,
+        handle: &Handle,
+        tenant: TenantId,
+    ) -> Result<Self> {
+        sqlx::query(
+            "SELECT set_config('cofferdam.chain_id', $1, true), \
+                    set_config('cofferdam.tenant_id', encode($2, 'hex'), true)",
+        )
+        .bind(handle.chain().to_string())
+        .bind(tenant.as_b256().as_slice())
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("set the tenant's scope"))?;
+        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id() })
+    }
+
+    /// Whose rows this sees.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    pub(crate) fn chain(&self) -> i64 {
+        self.chain
+    }
+
+    /// Where the tenant's chain ends, without holding it there.
+    pub async fn head(&mut self) -> Result<Head> {
+        self.read_head(concat!(
+            "SELECT ",
+            head_columns!(),
+            " FROM cofferdam.heads h \
+             JOIN cofferdam.tenants t USING (tenant_id, chain_id) \
+             WHERE h.tenant_id = $1 AND h.chain_id = $2"
+        ))
+        .await
+    }
+
+    /// Where the tenant's chain ends, held there until this transaction ends. For the sealer only.
+    pub async fn lock_head(&mut self) -> Result<Head> {
+        self.read_head(concat!(
+            "SELECT ",
+            head_columns!(),
+            " FROM cofferdam.heads h \
+             JOIN cofferdam.tenants t USING (tenant_id, chain_id) \
+             WHERE h.tenant_id = $1 AND h.chain_id = $2 FOR UPDATE OF h"
+        ))
+        .await
+    }
+
+    async fn read_head(&mut self, sql: &'static str) -> Result<Head> {
+        let row = sqlx::query(sql)
+            .bind(self.tenant.as_b256().as_slice())
+            .bind(self.chain)
+            .fetch_optional(&mut *self.tx)
+            .await
+            .map_err(StoreError::database("read the tenant's head"))?;
+        row.as_ref().map(head).transpose()?.ok_or_else(|| self.unknown())
+    }
+
+    pub(crate) fn unknown(&self) -> StoreError {
+        StoreError::UnknownTenant { tenant: self.tenant, chain_id: self.chain_id }
+    }
+
+    /// The entries `from .. from + count`, in order and streamed: memory stays flat however many there
+    /// are. Entries that are missing are simply not in it; the caller counts.
+    pub fn entries(
+        &mut self,
+        from: Seq,
+        count: u64,
+    ) -> impl Stream<Item = Result<StoredEntry>> + Send + '_ {
+        // No entry is stored beyond what a bigint holds, so an end past it may stop there.
+        let first = i64::try_from(from.get()).unwrap_or(i64::MAX);
+        let end = i64::try_from(from.get().saturating_add(count)).unwrap_or(i64::MAX);
+        sqlx::query(concat!(
+            "SELECT ",
+            entry_columns!(),
+            " FROM cofferdam.entries \
+             WHERE tenant_id = $1 AND chain_id = $2 AND seq >= $3 AND seq < $4 ORDER BY seq"
+        ))
+        .bind(self.tenant.as_b256().0)
+        .bind(self.chain)
+        .bind(first)
+        .bind(end)
+        .fetch(&mut *self.tx)
+        .map(|row| entry(&row.map_err(StoreError::database("read entries"))?))
+    }
+
+    /// One entry.
+    pub async fn entry(&mut self, seq: Seq) -> Result<Option<StoredEntry>> {
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            entry_columns!(),
+            " FROM cofferdam.entries \
+             WHERE tenant_id = $1 AND chain_id = $2 AND seq = $3"
+        ))
+        .bind(self.tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .bind(bigint(seq.get(), "seq")?)
+        .fetch_optional(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("read an entry"))?;
+        row.as_ref().map(entry).transpose()
+    }
+
+    /// The entry that has the source's id, erased or not.
+    pub async fn entry_by_external_id(&mut self, external_id: &str) -> Result<Option<StoredEntry>> {
+        let key = sqlx::query(
+            "SELECT key FROM cofferdam.tag_keys WHERE tenant_id = $1 AND chain_id = $2",
+        )
+        .bind(self.tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .fetch_optional(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("read the tenant's tag key"))?;
+        let key: B256 = key.ok_or_else(|| self.unknown())?.hash("key")?;
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            entry_columns!(),
+            " FROM cofferdam.entries \
+             WHERE tenant_id = $1 AND chain_id = $2 AND external_id_tag = $3"
+        ))
+        .bind(self.tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .bind(tag(&key, external_id).as_slice())
+        .fetch_optional(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("read an entry"))?;
+        row.as_ref().map(entry).transpose()
+    }
+
+    /// Writes the next batch and moves the head past it. For the sealer only, which has checked the
+    /// entries; the head is locked here if it was not before.
+    pub async fn insert_batch(
+        &mut self,
+        first_seq: Seq,
+        count: u64,
+        root: BatchRoot,
+    ) -> Result<SealedBatch> {
+        let head = self.lock_head().await?;
+        let tenant = self.tenant;
+        if let Some(reason) = head.halted {
+            return Err(StoreError::Halted { tenant, reason });
+        }
+        let end = first_seq.get().checked_add(count).filter(|end| {
+            first_seq == head.sealed_seq
+                && (1..=MAX_BATCH_COUNT).contains(&count)
+                && *end <= head.next_seq.get()
+        });
+        let Some(end) = end else {
+            let (sealed, next) = (head.sealed_seq, head.next_seq);
+            return Err(StoreError::BatchGap { tenant, first_seq, count, sealed, next });
+        };
+        let row = sqlx::query(concat!(
+            "INSERT INTO cofferdam.batches AS b (tenant_id, chain_id, batch_index, first_seq, count, root) \
+             VALUES ($1, $2, $3, $4, $5, $6) RETURNING ", batch_columns!()
+        ))
+        .bind(tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .bind(bigint(head.sealed_batches.get(), "batch index")?)
+        .bind(bigint(first_seq.get(), "seq")?)
+        .bind(bigint(count, "count")?)
+        .bind(root.as_bytes().as_slice())
+        .fetch_one(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("write a batch"))?;
+        let batch = batch(&row)?;
+
+        // Its age counts from when it was recorded; an erased time counts from now.
+        let oldest = match self.entry(Seq(end)).await? {
+            Some(entry) => entry.fields.get(FieldName::RecordedAt).parse::<Timestamp>().ok(),
+            None => None,
+        };
+        sqlx::query(
+            "UPDATE cofferdam.heads SET sealed_seq = $3, sealed_batches = sealed_batches + 1, \
+                 oldest_unsealed_at = CASE WHEN $3 < next_seq THEN \
+                     coalesce('epoch'::timestamptz + $4 * interval '1 microsecond', now()) END \
+             WHERE tenant_id = $1 AND chain_id = $2",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .bind(bigint(end, "seq")?)
+        .bind(oldest.map(Timestamp::unix_micros))
+        .execute(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("move the tenant's head"))?;
+        Ok(batch)
+    }
+
+    /// The batch that holds an entry; none while it is unsealed.
+    pub async fn batch_of(&mut self, seq: Seq) -> Result<Option<SealedBatch>> {
+        let found = self
+            .read_batch(
+                concat!(
+                    "SELECT ",
+                    batch_columns!(),
+                    " FROM cofferdam.batches b \
+                     WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.first_seq <= $3 \
+                     ORDER BY b.first_seq DESC LIMIT 1"
+                ),
+                bigint(seq.get(), "seq")?,
+            )
+            .await?;
+        Ok(found.filter(|batch| seq.get() - batch.first_seq.get() < batch.count))
+    }
+
+    /// One batch.
+    pub async fn batch(&mut self, index: BatchIndex) -> Result<Option<SealedBatch>> {
+        self.read_batch(
+            concat!(
+                "SELECT ",
+                batch_columns!(),
+                " FROM cofferdam.batches b \
+                 WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.batch_index = $3"
+            ),
+            bigint(index.get(), "batch index")?,
+        )
+        .await
+    }
+
+    async fn read_batch(&mut self, sql: &'static str, at: i64) -> Result<Option<SealedBatch>> {
+        let row = sqlx::query(sql)
+            .bind(self.tenant.as_b256().as_slice())
+            .bind(self.chain)
+            .bind(at)
+            .fetch_optional(&mut *self.tx)
+            .await
+            .map_err(StoreError::database("read a batch"))?;
+        row.as_ref().map(batch).transpose()
+    }
+
+    /// All batches, in order.
+    pub async fn batches(&mut self) -> Result<Vec<SealedBatch>> {
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            batch_columns!(),
+            " FROM cofferdam.batches b \
+             WHERE b.tenant_id = $1 AND b.chain_id = $2 ORDER BY b.batch_index"
+        ))
+        .bind(self.tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("read batches"))?;
+        rows.iter().map(batch).collect()
+    }
+
+    /// The mirrored `Anchored` events, in order of their batches.
+    pub async fn anchored(&mut self) -> Result<Vec<AnchoredEvent>> {
+        let rows = sqlx::query(
+            "SELECT tenant_id, batch_index, first_seq, count, root, anchored_at, block_number, \
+                 block_hash, tx_hash, log_index \
+             FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 \
+             ORDER BY batch_index, block_number, log_index",
+        )
+        .bind(self.tenant.as_b256().as_slice())
+        .bind(self.chain)
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("read mirrored events"))?;
+        rows.iter()
+            .map(|row| {
+                Ok(AnchoredEvent {
+                    tenant: row.tenant()?,
+                    index: BatchIndex(row.number("batch_index")?),
+                    first_seq: Seq(row.number("first_seq")?),
+                    count: row.number("count")?,
+                    root: row.hash("root")?,
+                    anchored_at: row.number("anchored_at")?,
+                    position: position(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Makes it last. When this returns, it is on disk.
+    pub async fn commit(self) -> Result<()> {
+        self.tx.commit().await.map_err(StoreError::database("commit"))
+    }
+}
+
+/// Finds a repeat without keeping the id: it stays when the entry is erased, and says nothing without
+/// the tenant's key.
+pub(crate) fn tag(key: &B256, external_id: &str) -> B256 {
+    keccak256([key.as_slice(), external_id.as_bytes()].concat())
+}
+
+pub(crate) fn entry(row: &PgRow) -> Result<StoredEntry> {
+    let mut values = FieldName::ALL.map(|_| String::new());
+    for (value, name) in values.iter_mut().zip(FieldName::ALL) {
+        *value = row.value(name.as_str())?;
+    }
+    let seed: Option<&[u8]> = row.value("seed")?;
+    let seed = seed.map(TryInto::try_into).transpose();
+    Ok(StoredEntry {
+        seq: Seq(row.number("seq")?),
+        previous: row.hash("previous")?,
+        commitment: row.hash("commitment")?,
+        entry_hash: row.hash("entry_hash")?,
+        seed: seed.map_err(|_| StoreError::Corrupt { column: "seed" })?,
+        fields: Fields::from_stored(values),
+    })
+}
+
+pub(crate) fn head(row: &PgRow) -> Result<Head> {
+    Ok(Head {
+        tenant: row.tenant()?,
+        name: row.value("name")?,
+        next_seq: Seq(row.number("next_seq")?),
+        last_entry_hash: row.hash("last_entry_hash")?,
+        sealed_seq: Seq(row.number("sealed_seq")?),
+        sealed_batches: BatchIndex(row.number("sealed_batches")?),
+        oldest_unsealed_at: row.time("oldest_unsealed_at")?,
+        halted: row.value("halted")?,
+    })
+}
+
+pub(crate) fn batch(row: &PgRow) -> Result<SealedBatch> {
+    let column = "sealed_at";
+    let anchored = match row.value::<Option<i64>>("anchored_at")? {
+        Some(_) => {
+            Some(AnchoredAt { anchored_at: row.number("anchored_at")?, position: position(row)? })
+        }
+        None => None,
+    };
+    Ok(SealedBatch {
+        tenant: row.tenant()?,
+        index: BatchIndex(row.number("batch_index")?),
+        first_seq: Seq(row.number("first_seq")?),
+        count: row.number("count")?,
+        root: row.hash("root")?,
+        sealed_at: row.time(column)?.ok_or(StoreError::Corrupt { column })?,
+        anchored,
+    })
+}
+
+fn position(row: &PgRow) -> Result<LogPosition> {
+    Ok(LogPosition {
+        block_number: row.number("block_number")?,
+        block_hash: row.hash("block_hash")?,
+        tx_hash: row.hash("tx_hash")?,
+        log_index: row.number("log_index")?,
+    })
+}

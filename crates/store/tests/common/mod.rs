@@ -1,0 +1,65 @@
+//! What the store's tests share: a migrated database, and entries to put in it.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use cofferdam_core::{Address, FieldName, TenantId};
+use cofferdam_devnet::TestDatabase;
+use cofferdam_store::{DatabaseUrl, NewEntry, Sequencer, migrate};
+
+pub(crate) const CHAIN: u64 = 31337;
+
+/// A fresh database, migrated.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) admin: DatabaseUrl,
+    pub(crate) runtime: DatabaseUrl,
+    pub(crate) test: TestDatabase,
+}
+
+pub(crate) async fn database() -> Database {
+    let test = TestDatabase::new().await.expect("a Postgres");
+    let admin: DatabaseUrl = test.admin_url.as_str().parse().expect("a URL");
+    let runtime: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
+    migrate(&admin, &runtime).await.expect("migrated");
+    Database { admin, runtime, test }
+}
+
+impl Database {
+    pub(crate) async fn sequencer(&self) -> Sequencer {
+        Sequencer::connect(&self.runtime, CHAIN).await.expect("a sequencer")
+    }
+
+    /// A connection of the administrator, or of a role that it took.
+    pub(crate) async fn raw(&self, role: Option<&str>) -> sqlx::PgConnection {
+        let mut connection = connect(self.test.admin_url.as_str()).await;
+        if let Some(role) = role {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SET ROLE {role}")))
+                .execute(&mut connection)
+                .await
+                .expect("the role");
+        }
+        connection
+    }
+}
+
+pub(crate) async fn connect(url: &str) -> sqlx::PgConnection {
+    <sqlx::PgConnection as sqlx::Connection>::connect(url).await.expect("a connection")
+}
+
+pub(crate) fn tenant(byte: u8) -> TenantId {
+    TenantId::from_authority(Address::repeat_byte(byte)).expect("not zero")
+}
+
+pub(crate) fn entry(id: &str, payload: &str) -> NewEntry {
+    NewEntry::new([
+        (FieldName::ExternalId, id.to_owned()),
+        (FieldName::Action, "s3:GetObject".to_owned()),
+        (FieldName::Actor, "arn:aws:iam::1:user/ann".to_owned()),
+        (FieldName::OccurredAt, "2026-01-31T23:59:59.000000Z".to_owned()),
+        (FieldName::Payload, payload.to_owned()),
+    ])
+    .expect("an entry")
+}
+
+pub(crate) fn entries(ids: impl IntoIterator<Item = usize>) -> Vec<NewEntry> {
+    ids.into_iter().map(|id| entry(&format!("id-{id}"), &format!("{{\"n\": {id}}}"))).collect()
+}
