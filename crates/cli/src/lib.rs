@@ -1,1 +1,16 @@
-//! The cofferdam command.
+//! The `cofferdam` command.
+//!
+//! - [`ingest`]: reads audit logs into entries, and knows nothing of database or chain.
+//! - the commands, one a file, each of which returns what it found; printing it as text or JSON and
+//!   choosing the exit code is done in one place.
+
+mod app;
+mod check;
+mod commands;
+mod connect;
+pub mod ingest;
+mod keys;
+mod output;
+mod register;
+
+pub use app::main;

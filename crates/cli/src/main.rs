@@ -1,2 +1,7 @@
-//! The cofferdam command.
-fn main() {}
+//! The `cofferdam` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cofferdam_cli::main()
+}

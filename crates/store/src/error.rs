@@ -14,6 +14,14 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// There is no such entry to demonstrate tampering on.
+    #[error("tenant {tenant} has no entry {seq} whose action begins with a letter")]
+    NothingToTamper {
+        /// The tenant.
+        tenant: TenantId,
+        /// The entry.
+        seq: Seq,
+    },
     /// Not a database URL. The text is not repeated, since it may hold a password.
     #[error("not a Postgres URL: expected postgres://user:password@host:port/database")]
     BadUrl,

@@ -38,6 +38,7 @@ mod row;
 mod scram;
 mod sealer;
 mod sequencer;
+mod tamper;
 mod tenant_tx;
 mod types;
 mod url;
@@ -50,6 +51,7 @@ pub use mirror::{Applied, Mirror};
 pub use reader::Reader;
 pub use sealer::{Incident, Sealer, SentTransaction, Totals, TransactionOutcome};
 pub use sequencer::{AddTenant, Sequencer};
+pub use tamper::flip_one_bit;
 pub use tenant_tx::TenantTx;
 pub use types::{
     AnchoredAt, AnchoredEvent, AnchorerSetEvent, Checkpoint, Deployment, Head, LogPosition,

@@ -220,7 +220,8 @@ pub(crate) fn identifier(name: &str) -> String {
 
 /// Whether this login may migrate: a superuser, or one that may create roles.
 pub(crate) async fn can_migrate(url: &DatabaseUrl) -> Result<bool> {
-    let mut connection = PgConnection::connect_with(url.options())
+    // The database itself may not be there yet: what a login may do is told by its server.
+    let mut connection = PgConnection::connect_with(&url.options().clone().database("postgres"))
         .await
         .map_err(StoreError::database("connect as administrator"))?;
     let allowed = scalar(

@@ -1,0 +1,61 @@
+//! What can go wrong between an entry and its anchor.
+
+use std::time::Duration;
+
+use alloy::primitives::B256;
+use cofferdam_contracts::ChainError;
+use cofferdam_core::{Seq, TenantId};
+use cofferdam_store::StoreError;
+
+/// Sealing or anchoring failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// The database refused or could not be reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain refused or could not be reached.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// An entry is not what was acknowledged.
+    #[error(
+        "tenant {tenant} is halted: its entry {seq} was changed after it was acknowledged ({fault}); run `cofferdam verify --tenant {tenant}`"
+    )]
+    Tampered {
+        /// The tenant.
+        tenant: TenantId,
+        /// The entry.
+        seq: Seq,
+        /// What does not fit.
+        fault: String,
+    },
+    /// Entries that the head counts are not there.
+    #[error("tenant {tenant} is halted: entry {seq} is missing from the database")]
+    Missing {
+        /// The tenant.
+        tenant: TenantId,
+        /// The first missing entry.
+        seq: Seq,
+    },
+    /// The key could not sign.
+    #[error("cannot sign a transaction: {0}")]
+    Signer(String),
+    /// The transaction was mined and reverted.
+    #[error("transaction {0} reverted; nothing was changed on the chain")]
+    Reverted(B256),
+    /// None of the transaction's hashes was mined in time.
+    #[error("transaction {tx} was not mined within {} s; it may still be, and the next round sees it if so", after.as_secs())]
+    NotMined {
+        /// The last hash that was sent.
+        tx: B256,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A single batch does not fit into a transaction.
+    #[error("one batch needs {gas} gas, more than a transaction may use ({limit})")]
+    TooMuchGas {
+        /// What it needs.
+        gas: u64,
+        /// What there is.
+        limit: u64,
+    },
+}

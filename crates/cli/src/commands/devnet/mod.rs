@@ -1,0 +1,169 @@
+//! `cofferdam devnet`: the whole way on this machine, from audit records to verified anchors.
+
+mod report;
+mod stack;
+mod tamper;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};
+use cofferdam_store::{Reader, Sealer, Sequencer};
+use eyre::{Result, bail};
+
+use crate::{
+    commands::{append, run, verify},
+    connect,
+    ingest::{self, Format},
+    output::Output,
+    register::Registrar,
+};
+use report::Report;
+use stack::Stack;
+
+/// How often the parts that stay up look for work.
+const POLL: Duration = Duration::from_millis(500);
+/// Rounds after which a job that is not done never will be.
+const ROUNDS: usize = 10;
+
+/// Run everything on this machine: chain, database, contract, anchorer, indexer, verification
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  cofferdam devnet                          a small sample; stays up until Ctrl-C
+  cofferdam devnet --once logs/             appends, anchors, mirrors and verifies logs/, and exits
+  cofferdam devnet tamper --tenant acme-robotics --seq 0
+
+With --once the exit code is 0 only if every entry of the tenants concerned was anchored, mirrored and
+verified. The data directory is kept: a second run over it adds what is new and nothing else."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    job: Job,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Tamper(tamper::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct Job {
+    /// Files or folders of CloudTrail JSON or Cofferdam NDJSON, each may be gzipped; a sample if none
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Do the job and exit instead of staying up
+    #[arg(long)]
+    once: bool,
+
+    /// Where chain, database and keys are kept
+    #[arg(long, value_name = "DIR", env = "COFFERDAM_DATA", default_value = ".cofferdam")]
+    data_dir: PathBuf,
+
+    /// The port that Anvil listens on
+    #[arg(long, value_name = "PORT", env = "ANVIL_PORT", default_value_t = 8545)]
+    anvil_port: u16,
+
+    /// The port that Postgres listens on; any free one by default
+    #[arg(long, value_name = "PORT", env = "POSTGRES_PORT")]
+    postgres_port: Option<u16>,
+
+    /// A chain to use instead of starting Anvil; its id must be 31337
+    #[arg(long, value_name = "URL", env = "RPC_URL", hide_env_values = true)]
+    rpc_url: Option<String>,
+
+    /// A database to use instead of starting Postgres: an administrator's login, or the daemon's
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    /// Seal a batch at this many entries
+    #[arg(long, value_name = "N", default_value_t = 65_536,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    seal_entries: u64,
+}
+
+pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
+    match args.command {
+        Some(Command::Tamper(args)) => tamper::run(args, output).await,
+        None => tokio::select! {
+            done = job(args.job, output) => done,
+            () = run::interrupted() => {
+                output.say("\nstopped; everything that was started has been shut down");
+                Ok(ExitCode::from(130))
+            }
+        },
+    }
+}
+
+async fn job(args: Job, output: &Output) -> Result<ExitCode> {
+    let once = args.once;
+    // Looked at before anything is started: a wrong path should not take half a minute to be told.
+    let paths = match args.paths.as_slice() {
+        [] => vec![sample()?],
+        paths => paths.to_vec(),
+    };
+    let sources = ingest::sources(&paths)?;
+
+    let stack = Stack::start(&args, output).await?;
+    let (chain, url) = (&stack.chain, &stack.runtime_url);
+    let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
+    connect::follow(&sequencer, chain).await?;
+    let sender = Sender::new(chain.clone(), stack.key.clone());
+    let registrar = Registrar::new(sequencer.clone(), sender.clone(), stack.keys.clone())?;
+
+    let job = append::Job {
+        sequencer,
+        sources,
+        format: Format::Auto,
+        pinned: None,
+        registrar: Some(registrar),
+    };
+    let appended = append::append(job, output).await?;
+    output.say(append::summary(&appended));
+
+    let sealer = Sealer::connect(url, chain.chain_id()).await?;
+    let policy = SealPolicy { max_entries: args.seal_entries, max_age: Duration::from_secs(5) };
+    let anchorer = Anchorer::new(sealer.clone(), sender, policy);
+    let indexer = run::indexer(chain, url).await?;
+    let reader = Reader::connect(url, chain.chain_id()).await?;
+    for _ in 0..ROUNDS {
+        let round = anchorer.round(true).await?;
+        indexer.catch_up().await?;
+        if round.sealed == 0 && round.posted.is_empty() {
+            break;
+        }
+    }
+    let concerned = appended.concerned.clone().into_iter();
+    let verdicts = verify::everything(chain, &reader, concerned, output).await?;
+    let report = Report::gather(chain, &reader, &appended, &verdicts).await?;
+    if once {
+        output.result(&report, format_args!("{report}{}", verify::describe(&verdicts)));
+        stack.stop().await;
+        return Ok(if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+
+    output.result(&report, format_args!("{report}{}", verify::describe(&verdicts)));
+    output.say(stack.what_next(&report));
+    let parts = stack.watch();
+    tokio::select! {
+        () = run::daemon(anchorer, indexer, POLL) => {}
+        died = parts => bail!("{died} has ended by itself; see its log in {}", args.data_dir.display()),
+    }
+    output.say("\nstopping");
+    stack.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sample that the project ships.
+fn sample() -> Result<PathBuf> {
+    let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("sample");
+    if !sample.is_dir() {
+        bail!("the sample is not in {}; pass a PATH", sample.display());
+    }
+    Ok(sample)
+}

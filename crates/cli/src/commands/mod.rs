@@ -1,0 +1,10 @@
+//! The commands, one a file.
+
+pub(crate) mod append;
+pub(crate) mod devnet;
+pub(crate) mod migrate;
+pub(crate) mod receipt;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod tenant;
+pub(crate) mod verify;

@@ -1,0 +1,154 @@
+//! `cofferdam receipt`: what an auditor is handed.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use cofferdam_core::{
+    AnchorRef, BatchMerkle, EntryBody, FieldName, HistoryMerkle, HistoryRef, Receipt, ReceiptEntry,
+};
+use cofferdam_store::{LogPosition, Reader, StoredEntry, Tenant, TenantTx};
+use eyre::{Result, WrapErr, bail};
+use futures::{TryStreamExt, pin_mut};
+use serde_json::json;
+
+use crate::{
+    connect::{self, ChainArgs, DatabaseArgs},
+    output::Output,
+};
+
+/// Write the receipt of an entry, which anyone can verify without this database
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cofferdam receipt --tenant acme --seq 7 --out receipt.json
+  cofferdam receipt --tenant acme --id 5ccb707e-ea1c-4ae5-acb1-2039ca8908ec
+  cofferdam receipt --tenant acme --seq 7 --disclose actor,action,occurred_at
+
+Without --disclose the receipt carries the whole entry and the seed of its salts; with it, those
+fields and nothing of the others but their digests.")]
+pub(crate) struct Args {
+    /// The tenant, by name or id
+    #[arg(long, value_name = "TENANT")]
+    tenant: String,
+
+    /// The entry's sequence number
+    #[arg(long, value_name = "N", required_unless_present = "id", conflicts_with = "id")]
+    seq: Option<u64>,
+
+    /// The source's own id of the entry
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+
+    /// The only fields to disclose
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    disclose: Vec<FieldName>,
+
+    /// Where to write it; standard output when not given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    database: DatabaseArgs,
+
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
+    let chain_id = args.chain.id().await?;
+    let sequencer = connect::sequencer(&args.database, chain_id).await?;
+    let tenant = connect::tenant(&sequencer, &args.tenant).await?;
+    let reader = Reader::connect(&args.database.url()?, chain_id).await?;
+    let Some(deployment) = reader.deployment().await? else {
+        bail!("nothing was anchored from this database yet; run `cofferdam run`");
+    };
+    let mut tx = reader.tenant(tenant.id).await?;
+    let found = match (&args.seq, &args.id) {
+        (Some(seq), _) => tx.entry((*seq).into()).await?,
+        (None, Some(id)) => tx.entry_by_external_id(id).await?,
+        (None, None) => None,
+    };
+    let Some(entry) = found else {
+        let which = args.seq.map_or_else(
+            || format!("with id {:?}", args.id.as_deref().unwrap_or_default()),
+            |seq| format!("{seq}"),
+        );
+        bail!("tenant {} has no entry {which}", tenant.name);
+    };
+    let receipt =
+        make(&mut tx, &tenant, entry, &args.disclose, deployment.contract, chain_id).await?;
+    let text = receipt.to_json()?;
+    let seq = receipt.entry.seq;
+    match &args.out {
+        Some(path) => {
+            fs::write(path, text.as_bytes())
+                .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+            output.result(
+                &json!({ "tenantId": tenant.id, "seq": seq, "out": path }),
+                format!(
+                    "wrote the receipt of entry {seq} of {} to {}",
+                    tenant.name,
+                    path.display()
+                ),
+            );
+        }
+        None => println!("{text}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the receipt of an entry from what is stored and mirrored.
+async fn make(
+    tx: &mut TenantTx,
+    tenant: &Tenant,
+    entry: StoredEntry,
+    disclose: &[FieldName],
+    contract: cofferdam_core::Address,
+    chain_id: u64,
+) -> Result<Receipt> {
+    let seq = entry.seq;
+    let anchored = tx.anchored().await?;
+    let Some(event) = anchored.iter().find(|event| event.batch().leaf_index(seq).is_some()) else {
+        bail!("entry {seq} of {} is not anchored yet; see `cofferdam status`", tenant.name);
+    };
+    let batch = event.batch();
+    let hashes = {
+        let entries = tx.entries(batch.first_seq, batch.count);
+        pin_mut!(entries);
+        let mut hashes = vec![];
+        while let Some(entry) = entries.try_next().await? {
+            hashes.push(entry.entry_hash);
+        }
+        hashes
+    };
+    let commitments: Vec<_> = anchored.iter().map(|event| event.batch().commitment()).collect();
+    let path = BatchMerkle::new(&hashes)
+        .zip(batch.leaf_index(seq))
+        .and_then(|(tree, index)| tree.path(index));
+    let history_path = HistoryMerkle::new(&commitments).path_to_peak(batch.index);
+    let (Some(path), Some(history_path)) = (path, history_path) else {
+        bail!("the mirror of tenant {} is not complete; run `cofferdam index --once`", tenant.name);
+    };
+    let body = match (entry.seed, disclose) {
+        (None, _) => EntryBody::Erased(entry.commitment),
+        (Some(seed), []) => EntryBody::Whole { seed, fields: entry.fields },
+        (Some(seed), disclose) => EntryBody::partial(&seed, &entry.fields, disclose),
+    };
+    let LogPosition { block_number, block_hash, tx_hash, log_index } = event.position;
+    let receipt = Receipt {
+        chain_id,
+        contract,
+        entry: ReceiptEntry { seq, previous: entry.previous, body },
+        batch,
+        path,
+        history: HistoryRef { batches: commitments.len() as u64, path: history_path },
+        anchor: AnchorRef { transaction: tx_hash, log_index, block_number, block_hash },
+    };
+    // A receipt that its own verifier refuses is never handed out.
+    receipt.check().wrap_err_with(|| {
+        format!(
+            "entry {seq} of {} is not what was anchored; run `cofferdam verify --tenant {}`",
+            tenant.name, tenant.id
+        )
+    })?;
+    Ok(receipt)
+}

@@ -1,0 +1,381 @@
+//! `cofferdam verify`: a receipt against the chain, or everything in a database.
+
+use std::{fs::File, io::Read, path::PathBuf, process::ExitCode};
+
+use alloy::primitives::{Address, B256};
+use cofferdam_contracts::{Chain, Event, Expected, Logged};
+use cofferdam_core::{Batch, CheckedReceipt, HistoryMerkle, MAX_RECEIPT_BYTES, Receipt};
+use cofferdam_store::Reader;
+use eyre::{Result, WrapErr, bail, eyre};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    check::{self, Verdict},
+    connect::{self, ChainArgs, DatabaseArgs},
+    output::{Output, Unit, grouped, table},
+};
+
+/// The exit code for "checked, and not true".
+const INVALID: u8 = 1;
+/// Blocks asked for at once when a history is rebuilt from events.
+const RANGE: u64 = 2_000;
+
+/// Verify a receipt against the chain, or every entry in the database
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cofferdam verify receipt.json --rpc-url https://mainnet.base.org --chain-id 8453 --contract 0x…
+  cofferdam verify receipt.json --policy verifier.json
+  cofferdam verify                                   everything in DATABASE_URL
+  cofferdam verify --tenant acme
+
+With a receipt no database is needed, and nothing in the receipt is believed: chain and contract come
+from the options or the policy file, {\"chainId\", \"contract\"} and optionally {\"codeHash\", \"fromBlock\",
+\"rpcUrl\"}.
+
+Exit codes: 0 valid, 1 invalid (which check failed is said), 2 could not tell (unreachable, unreadable).")]
+pub(crate) struct Args {
+    /// The receipt; without it, everything in the database is verified
+    receipt: Option<PathBuf>,
+
+    /// What the auditor trusts: a file with chain and contract
+    #[arg(long, value_name = "FILE", requires = "receipt")]
+    policy: Option<PathBuf>,
+
+    /// The first block to look for events in; by default the one that created the contract
+    #[arg(long, value_name = "N", requires = "receipt")]
+    from_block: Option<u64>,
+
+    /// Only this tenant of the database, by name or id
+    #[arg(long, value_name = "TENANT", conflicts_with = "receipt")]
+    tenant: Option<String>,
+
+    #[command(flatten)]
+    chain: ChainArgs,
+
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// What an auditor trusts: where the truth is, from somebody other than who wrote the receipt.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct VerifierPolicy {
+    /// The chain's id.
+    pub(crate) chain_id: u64,
+    /// AuditAnchor's address.
+    pub(crate) contract: Address,
+    /// The hash of its code on that chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code_hash: Option<B256>,
+    /// The block that created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from_block: Option<u64>,
+    /// An endpoint to ask; `--rpc-url` wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rpc_url: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
+    match &args.receipt {
+        Some(path) => receipt(&args, path, output).await,
+        None => database(&args, output).await,
+    }
+}
+
+// -------------------------------------------------------------------- a receipt
+
+/// Why a receipt was refused: the check, and what was found.
+#[derive(Debug)]
+struct Refusal {
+    check: &'static str,
+    reason: String,
+}
+
+async fn receipt(args: &Args, path: &PathBuf, output: &Output) -> Result<ExitCode> {
+    let policy = policy(args)?;
+    let bytes = read(path)?;
+    let refused = |refusal: &Refusal| {
+        let Refusal { check, reason } = refusal;
+        output.result(
+            &json!({ "valid": false, "check": check, "reason": reason }),
+            format!("INVALID {}\n  {check}: {reason}", path.display()),
+        );
+        Ok(ExitCode::from(INVALID))
+    };
+    let receipt = match Receipt::from_json(&bytes) {
+        Ok(receipt) => receipt,
+        Err(error) => return refused(&Refusal { check: "format", reason: error.to_string() }),
+    };
+    let checked = match receipt.check() {
+        Ok(checked) => checked,
+        Err(error) => {
+            return refused(&Refusal { check: "self-consistency", reason: error.to_string() });
+        }
+    };
+    match confirm(&receipt, &checked, &policy).await? {
+        Err(refusal) => refused(&refusal),
+        Ok(Confirmed { refreshed }) => {
+            let Batch { tenant, index, anchored_at, .. } = checked.batch;
+            let seq = receipt.entry.seq;
+            let stale = if refreshed {
+                " (its history path had gone stale and was rebuilt from events)"
+            } else {
+                ""
+            };
+            output.result(
+                &json!({
+                    "valid": true, "tenantId": tenant, "seq": seq, "batch": index,
+                    "anchoredAt": anchored_at, "entryHash": checked.entry_hash,
+                    "transaction": receipt.anchor.transaction, "blockNumber": receipt.anchor.block_number,
+                    "historyRefreshed": refreshed,
+                }),
+                format!(
+                    "VALID {}\n  entry {seq} of tenant {tenant}\n  anchored in batch {index} at {anchored_at} \
+                     (seconds since 1970), block {}, transaction {}\n  confirmed by contract {} on chain {}{stale}",
+                    path.display(),
+                    receipt.anchor.block_number,
+                    receipt.anchor.transaction,
+                    policy.contract,
+                    policy.chain_id,
+                ),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What is trusted: the options, else the policy file; never the receipt.
+fn policy(args: &Args) -> Result<VerifierPolicy> {
+    let mut policy = match &args.policy {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_str(&text)
+                .wrap_err_with(|| format!("{} is not a verifier policy", path.display()))?
+        }
+        None => {
+            let (Some(chain_id), Some(contract)) = (args.chain.chain_id, args.chain.contract)
+            else {
+                bail!(
+                    "say what you trust: pass --chain-id and --contract, or --policy FILE; a receipt's \
+                     own word for them proves nothing"
+                );
+            };
+            VerifierPolicy { chain_id, contract, ..VerifierPolicy::default() }
+        }
+    };
+    if args.policy.is_none() || args.chain.rpc_url.is_some() {
+        policy.rpc_url = args.chain.rpc_url.clone();
+    }
+    policy.from_block = args.from_block.or(policy.from_block);
+    Ok(policy)
+}
+
+/// Reads a receipt, but not more of it than a receipt can have.
+fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    File::open(path)
+        .and_then(|file| file.take(MAX_RECEIPT_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
+}
+
+struct Confirmed {
+    refreshed: bool,
+}
+
+/// Asks the chain. The outer error is "could not tell".
+async fn confirm(
+    receipt: &Receipt,
+    checked: &CheckedReceipt,
+    policy: &VerifierPolicy,
+) -> Result<std::result::Result<Confirmed, Refusal>> {
+    let refuse = |check, reason: String| Ok(Err(Refusal { check, reason }));
+    if receipt.chain_id != policy.chain_id {
+        let reason = format!("it is of chain {}, not {}", receipt.chain_id, policy.chain_id);
+        return refuse("chain", reason);
+    }
+    if receipt.contract != policy.contract {
+        let reason = format!("it is of contract {}, not {}", receipt.contract, policy.contract);
+        return refuse("contract", reason);
+    }
+    let Some(url) = &policy.rpc_url else {
+        bail!("no RPC endpoint given; pass --rpc-url or set RPC_URL");
+    };
+    let expected = Expected { chain_id: Some(policy.chain_id), contract: Some(policy.contract) };
+    let chain = Chain::connect(&url.parse()?, expected).await?;
+    if policy.code_hash.is_some_and(|hash| hash != chain.code_hash()) {
+        bail!(
+            "the code at {} on chain {} has hash {}, not what the policy names; it cannot be trusted",
+            policy.contract,
+            policy.chain_id,
+            chain.code_hash()
+        );
+    }
+
+    let batch = checked.batch;
+    let anchor = &receipt.anchor;
+    let Some(mined) = chain.receipt(anchor.transaction).await? else {
+        let reason = format!("the chain has no transaction {}", anchor.transaction);
+        return refuse("transaction", reason);
+    };
+    let mut events = mined
+        .inner
+        .logs()
+        .iter()
+        .filter(|log| log.address() == policy.contract)
+        .filter_map(|log| Logged::try_from(log).ok());
+    let Some(event) = events.find(|event| event.log_index == anchor.log_index) else {
+        let reason =
+            format!("transaction {} has no event {}", anchor.transaction, anchor.log_index);
+        return refuse("event", reason);
+    };
+    if event.event != Event::Anchored(batch) {
+        return refuse("event", "the chain's event is of another batch than the receipt's".into());
+    }
+    if (event.block_number, event.block_hash) != (anchor.block_number, anchor.block_hash) {
+        let reason =
+            format!("the event stands in block {} {}", event.block_number, event.block_hash);
+        return refuse("block", reason);
+    }
+
+    let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
+    let (tenant, path) = (batch.tenant, &receipt.path);
+    if chain.verify_entry(tenant, entry, &batch, path, &receipt.history.path).await? {
+        return Ok(Ok(Confirmed { refreshed: false }));
+    }
+    // Newer batches may have merged the peak that the path led to.
+    let from = match policy.from_block {
+        Some(block) => block,
+        None => chain.deployed_in().await?.unwrap_or_default(),
+    };
+    let history_path = match rebuild(&chain, &batch, from).await? {
+        Ok(path) => path,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if chain.verify_entry(tenant, entry, &batch, path, &history_path).await? {
+        return Ok(Ok(Confirmed { refreshed: true }));
+    }
+    refuse("verifyEntry", "the contract says that this entry is not in the tenant's history".into())
+}
+
+/// The batch's present path, from the tenant's events alone.
+async fn rebuild(
+    chain: &Chain,
+    batch: &Batch,
+    from: u64,
+) -> Result<std::result::Result<Vec<B256>, Refusal>> {
+    let head = chain.head().await?.number;
+    let mut commitments = vec![];
+    let mut next = from;
+    while next <= head {
+        let to = head.min(next + RANGE - 1);
+        for logged in chain.anchored(batch.tenant, next, to).await? {
+            let Event::Anchored(event) = logged.event else { continue };
+            if event.index.get() != commitments.len() as u64 {
+                bail!(
+                    "the endpoint left out events: batch {} follows batch {}; try another endpoint, or \
+                     an earlier --from-block",
+                    event.index,
+                    commitments.len()
+                );
+            }
+            if event.index == batch.index && event != *batch {
+                let reason =
+                    "the tenant's own event for this batch index is of another batch".into();
+                return Ok(Err(Refusal { check: "event", reason }));
+            }
+            commitments.push(event.commitment());
+        }
+        next = to + 1;
+    }
+    HistoryMerkle::new(&commitments)
+        .path_to_peak(batch.index)
+        .map(Ok)
+        .ok_or_else(|| eyre!("the endpoint has no event of batch {}; try another", batch.index))
+}
+
+// ------------------------------------------------------------------- a database
+
+async fn database(args: &Args, output: &Output) -> Result<ExitCode> {
+    let chain = args.chain.connect().await?;
+    let sequencer = connect::sequencer(&args.database, chain.chain_id()).await?;
+    connect::follow(&sequencer, &chain).await?;
+    let reader = Reader::connect(&args.database.url()?, chain.chain_id()).await?;
+    let tenants = match &args.tenant {
+        Some(tenant) => vec![connect::tenant(&sequencer, tenant).await?],
+        None => sequencer.tenants().await?,
+    };
+    let tenants = tenants.into_iter().map(|tenant| (tenant.name, tenant.id));
+    let verdicts = everything(&chain, &reader, tenants, output).await?;
+    let sum = |part: fn(&Verdict) -> u64| verdicts.iter().map(part).sum::<u64>();
+    let (entries, verified) = (sum(|it| it.entries), sum(|it| it.verified));
+    let (pending, failed) = (sum(|it| it.pending), sum(|it| it.failed));
+
+    let rows: Vec<_> = verdicts
+        .iter()
+        .map(|it| {
+            let counts = [it.entries, it.verified, it.pending, it.failed].map(grouped);
+            let [entries, verified, pending, failed] = counts;
+            [it.name.clone(), entries, verified, pending, failed]
+        })
+        .collect();
+    let mut text = table(["tenant", "entries", "verified", "not anchored", "failed"], &rows);
+    text += &describe(&verdicts);
+    text += &match failed {
+        0 => format!(
+            "\n\nVALID: {} of {} entries are what was anchored at {}",
+            grouped(verified),
+            grouped(entries),
+            chain.contract()
+        ),
+        n => format!("\n\nINVALID: {} checks failed", grouped(n)),
+    };
+    output.result(
+        &json!({
+            "valid": failed == 0, "tenants": verdicts.len(), "entries": entries,
+            "verified": verified, "pending": pending, "failed": failed, "verdicts": verdicts,
+        }),
+        text,
+    );
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+}
+
+/// Verifies tenants one after the other.
+pub(crate) async fn everything(
+    chain: &Chain,
+    reader: &Reader,
+    tenants: impl Iterator<Item = (String, cofferdam_core::TenantId)>,
+    output: &Output,
+) -> Result<Vec<Verdict>> {
+    let mut tenants: Vec<_> = tenants.collect();
+    tenants.sort();
+    let mut total = 0;
+    for (_, id) in &tenants {
+        total += reader.tenant(*id).await?.head().await?.next_seq.get();
+    }
+    let mut progress = output.progress("verifying", total, Unit::Entries);
+    let mut verdicts = vec![];
+    for (name, id) in tenants {
+        verdicts.push(check::tenant(chain, reader, name, id, &mut progress).await?);
+    }
+    progress.done();
+    Ok(verdicts)
+}
+
+/// The failures, one a paragraph.
+pub(crate) fn describe(verdicts: &[Verdict]) -> String {
+    let mut text = String::new();
+    for verdict in verdicts {
+        for failure in &verdict.failures {
+            text += &format!("\n\nFAILED  tenant {} ({})", verdict.name, verdict.tenant_id);
+            if let (Some(seq), Some(id)) = (failure.seq, &failure.external_id) {
+                text += &format!("\n        entry {seq}, external id {id}");
+            }
+            text += &format!("\n        {}", failure.reason);
+        }
+    }
+    text
+}

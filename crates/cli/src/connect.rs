@@ -1,0 +1,165 @@
+//! Options that say where the chain and the database are and which key pays.
+//!
+//! URLs are taken as plain strings and parsed here: a parse error that clap prints would quote them,
+//! password and all.
+
+use std::path::PathBuf;
+
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use cofferdam_contracts::{Chain, Expected, RpcUrl};
+use cofferdam_core::TenantId;
+use cofferdam_devnet::Anvil;
+use cofferdam_store::{DatabaseUrl, Deployment, Sequencer, Tenant};
+use eyre::{Result, WrapErr, bail};
+
+use crate::keys;
+
+/// Where the database is.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Database")]
+pub(crate) struct DatabaseArgs {
+    /// The database, as postgres://USER:PASSWORD@HOST:PORT/NAME, with the login that `migrate` made
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl DatabaseArgs {
+    pub(crate) fn url(&self) -> Result<DatabaseUrl> {
+        match &self.database_url {
+            Some(url) => Ok(url.parse()?),
+            None => bail!("no database given; pass --database-url or set DATABASE_URL"),
+        }
+    }
+}
+
+/// Where the chain is and which contract is meant.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Chain")]
+pub(crate) struct ChainArgs {
+    /// An RPC endpoint of the chain, http:// or https://
+    #[arg(long, value_name = "URL", env = "RPC_URL", hide_env_values = true)]
+    pub(crate) rpc_url: Option<String>,
+
+    /// AuditAnchor's address; by default where the deployment script puts it on every chain
+    #[arg(long, value_name = "ADDRESS", env = "COFFERDAM_CONTRACT")]
+    pub(crate) contract: Option<Address>,
+
+    /// The chain's id, such as 8453 for Base; an endpoint that serves another chain is refused
+    #[arg(long, value_name = "N", env = "CHAIN_ID")]
+    pub(crate) chain_id: Option<u64>,
+}
+
+impl ChainArgs {
+    pub(crate) fn rpc_url(&self) -> Result<RpcUrl> {
+        match &self.rpc_url {
+            Some(url) => Ok(url.parse()?),
+            None => bail!("no RPC endpoint given; pass --rpc-url or set RPC_URL"),
+        }
+    }
+
+    pub(crate) fn expected(&self) -> Expected {
+        Expected { chain_id: self.chain_id, contract: self.contract }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Chain> {
+        Ok(Chain::connect(&self.rpc_url()?, self.expected()).await?)
+    }
+
+    /// The chain's id alone: as given, else as the endpoint says.
+    pub(crate) async fn id(&self) -> Result<u64> {
+        match (self.chain_id, &self.rpc_url) {
+            (Some(id), _) => Ok(id),
+            (None, Some(_)) => {
+                Ok(Chain::connect_undeployed(&self.rpc_url()?, self.expected()).await?.chain_id())
+            }
+            (None, None) => bail!("no chain given; pass --chain-id or set CHAIN_ID"),
+        }
+    }
+}
+
+/// Which key anchors and pays.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Key")]
+pub(crate) struct KeyArgs {
+    /// The encrypted keystore of the key that anchors and pays, as `cast wallet new` makes it
+    #[arg(long, value_name = "FILE", env = "COFFERDAM_KEYSTORE")]
+    pub(crate) keystore: Option<PathBuf>,
+
+    /// A file whose first line is the keystore's password
+    #[arg(long, value_name = "FILE", env = "COFFERDAM_PASSWORD_FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// A raw private key; taken on chain 31337 only, since others can read a command line
+    #[arg(long, value_name = "HEX", conflicts_with = "keystore")]
+    pub(crate) private_key: Option<String>,
+}
+
+impl KeyArgs {
+    pub(crate) fn load(&self, chain_id: u64) -> Result<PrivateKeySigner> {
+        if let Some(key) = &self.private_key {
+            if chain_id != Anvil::CHAIN_ID {
+                bail!(
+                    "--private-key is refused on chain {chain_id}: other users of this machine can read \
+                     a command line; make a keystore with `cast wallet import` and pass --keystore"
+                );
+            }
+            // The parser's own error is dropped: it could quote the key.
+            return key.parse().map_err(|_| eyre::eyre!("--private-key is not 32 bytes of hex"));
+        }
+        let Some(keystore) = &self.keystore else {
+            bail!("no key given; pass --keystore and --password-file");
+        };
+        let Some(password_file) = &self.password_file else {
+            bail!("no password given for {}; pass --password-file", keystore.display());
+        };
+        keys::load(keystore, &keys::password(password_file)?)
+    }
+}
+
+/// Checks that the database follows this chain's contract, and notes it on first use.
+pub(crate) async fn follow(sequencer: &Sequencer, chain: &Chain) -> Result<Deployment> {
+    if let Some(known) = sequencer.deployment().await? {
+        if known.contract != chain.contract() {
+            bail!(
+                "this database follows contract {} on chain {}, not {}; pass --contract {} or use \
+                 another database",
+                known.contract,
+                chain.chain_id(),
+                chain.contract(),
+                known.contract
+            );
+        }
+        if known.code_hash != chain.code_hash() {
+            bail!(
+                "the code at {} on chain {} is not what this database was made for ({} instead of \
+                 {}): another chain answers to the same id, or the contract was replaced",
+                known.contract,
+                chain.chain_id(),
+                chain.code_hash(),
+                known.code_hash
+            );
+        }
+        return Ok(known);
+    }
+    // A node without old state cannot tell; reading from the first block is slow but right.
+    let from_block = chain.deployed_in().await?.unwrap_or_default();
+    sequencer.register_deployment(chain.contract(), chain.code_hash(), from_block).await?;
+    Ok(Deployment { contract: chain.contract(), code_hash: chain.code_hash(), from_block })
+}
+
+/// The tenant that an argument names, by name or by id.
+pub(crate) async fn tenant(sequencer: &Sequencer, name_or_id: &str) -> Result<Tenant> {
+    let found = match name_or_id.parse::<TenantId>() {
+        Ok(id) => sequencer.tenant_by_id(id).await?,
+        Err(_) => sequencer.tenant_by_name(name_or_id).await?,
+    };
+    found.ok_or_else(|| {
+        eyre::eyre!("no tenant {name_or_id:?} is registered; see `cofferdam tenant list`")
+    })
+}
+
+/// Connects the operator's door to the database.
+pub(crate) async fn sequencer(database: &DatabaseArgs, chain_id: u64) -> Result<Sequencer> {
+    let url = database.url()?;
+    Sequencer::connect(&url, chain_id).await.wrap_err("cannot use the database")
+}

@@ -1,0 +1,111 @@
+//! Keys in encrypted files (Web3 Secret Storage, as `cast wallet` writes them).
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use alloy::{
+    primitives::{Address, hex},
+    signers::{
+        k256::elliptic_curve::rand_core::{OsRng, RngCore},
+        local::PrivateKeySigner,
+    },
+};
+use eyre::{Result, WrapErr, bail};
+
+/// Reads a password file: its first line.
+pub(crate) fn password(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path)
+        .wrap_err_with(|| format!("cannot read the password file {}", path.display()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_string()),
+        _ => bail!("the first line of {} is empty; it must be the password", path.display()),
+    }
+}
+
+/// 128 random bits, in hex.
+pub(crate) fn random_password() -> String {
+    let mut random = [0; 16];
+    OsRng.fill_bytes(&mut random);
+    hex::encode(random)
+}
+
+/// Decrypts a keystore.
+pub(crate) fn load(path: &Path, password: &str) -> Result<PrivateKeySigner> {
+    PrivateKeySigner::decrypt_keystore(path, password)
+        .wrap_err_with(|| format!("cannot open the keystore {}", path.display()))
+}
+
+/// A folder of keystores that share one password, each named after its address. For the devnet.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyRing {
+    dir: PathBuf,
+    password: String,
+}
+
+impl KeyRing {
+    /// Opens the folder, making it and its password on first use.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .wrap_err_with(|| format!("cannot create {}", dir.display()))?;
+        let file = dir.join("password");
+        if !file.exists() {
+            File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&file)
+                .and_then(|mut file| writeln!(file, "{}", random_password()))
+                .wrap_err_with(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(Self { dir: dir.into(), password: password(&file)? })
+    }
+
+    /// The file that holds the password.
+    pub(crate) fn password_file(&self) -> PathBuf {
+        self.dir.join("password")
+    }
+
+    /// The file of an address' key.
+    pub(crate) fn file(&self, address: Address) -> PathBuf {
+        self.dir.join(format!("{address:#x}.json"))
+    }
+
+    /// Makes a key and writes it down.
+    pub(crate) fn create(&self) -> Result<PrivateKeySigner> {
+        self.keep(PrivateKeySigner::random())
+    }
+
+    /// Writes a key down, unless it is there already.
+    pub(crate) fn keep(&self, key: PrivateKeySigner) -> Result<PrivateKeySigner> {
+        let file = self.file(key.address());
+        if !file.exists() {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let bytes = key.to_bytes();
+            PrivateKeySigner::encrypt_keystore(
+                &self.dir,
+                &mut OsRng,
+                bytes,
+                &self.password,
+                Some(name),
+            )
+            .wrap_err_with(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(key)
+    }
+
+    /// The key of an address, if it is here.
+    pub(crate) fn get(&self, address: Address) -> Result<Option<PrivateKeySigner>> {
+        let file = self.file(address);
+        if !file.exists() {
+            return Ok(None);
+        }
+        load(&file, &self.password).map(Some)
+    }
+}

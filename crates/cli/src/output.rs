@@ -1,0 +1,160 @@
+//! What commands print: text for a person, or one JSON object for a program.
+
+use std::{fmt::Display, io::IsTerminal, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// Where a command's results go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// A line for a person; on standard error when standard output is for a program.
+    pub(crate) fn say(&self, line: impl Display) {
+        if self.json { eprintln!("{line}") } else { println!("{line}") }
+    }
+
+    /// The result: the JSON object or the text, never both.
+    pub(crate) fn result(&self, value: &impl Serialize, text: impl Display) {
+        if !self.json {
+            println!("{text}");
+            return;
+        }
+        match serde_json::to_string(value) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("error: cannot write JSON: {error}"),
+        }
+    }
+
+    /// An error with all its causes.
+    pub(crate) fn error(&self, error: &eyre::Report) {
+        let mut message = String::new();
+        for cause in error.chain() {
+            let cause = cause.to_string();
+            // Some errors already repeat their cause.
+            if !message.contains(&cause) {
+                let separator = if message.is_empty() { "" } else { ": " };
+                message = format!("{message}{separator}{cause}");
+            }
+        }
+        eprintln!("error: {message}");
+        if self.json {
+            println!("{}", serde_json::json!({ "error": message }));
+        }
+    }
+
+    /// A progress bar on a terminal; elsewhere a plain line every few seconds.
+    pub(crate) fn progress(&self, what: &'static str, total: u64, unit: Unit) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        let target =
+            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let template = match unit {
+            Unit::Bytes => "{msg:10} {bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+            Unit::Entries => "{msg:10} {bar:32} {pos}/{len} {per_sec} {eta} left",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("█▓░"));
+        }
+        bar.set_message(what);
+        Progress { bar, what, terminal, said: std::time::Instant::now() }
+    }
+}
+
+/// What a progress bar counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    Bytes,
+    Entries,
+}
+
+/// Progress of long work.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    terminal: bool,
+    said: std::time::Instant,
+}
+
+impl Progress {
+    pub(crate) fn set(&mut self, position: u64) {
+        self.bar.set_position(position);
+        if !self.terminal && self.said.elapsed() > Duration::from_secs(5) {
+            self.said = std::time::Instant::now();
+            let total = self.bar.length().unwrap_or_default().max(1);
+            eprintln!("{}: {} %", self.what, position * 100 / total);
+        }
+    }
+
+    pub(crate) fn add(&mut self, count: u64) {
+        self.set(self.bar.position() + count);
+    }
+
+    pub(crate) fn done(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Rows under headings, numbers to the right.
+pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let width = |i: usize| {
+        let cells = rows.iter().map(|row| row[i].chars().count());
+        cells.chain([headings[i].chars().count()]).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let numeric: [bool; N] = std::array::from_fn(|i| {
+        rows.iter().all(|row| row[i].chars().all(|c| c.is_ascii_digit() || ",.-%".contains(c)))
+    });
+    let line = |cells: [&str; N]| {
+        let padded = (0..N).map(|i| {
+            let (cell, width) = (cells[i], widths[i]);
+            if numeric[i] && N > 1 { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    let mut lines = vec![line(headings)];
+    lines.extend(rows.iter().map(|row| line(std::array::from_fn(|i| row[i].as_str()))));
+    lines.join("\n")
+}
+
+/// 1234567 as 1,234,567.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let numbers = [0, 12, 999, 1_000, 38_260, 16_777_216];
+        let texts = ["0", "12", "999", "1,000", "38,260", "16,777,216"];
+        assert_eq!(numbers.map(grouped), texts.map(String::from));
+    }
+
+    #[test]
+    fn a_table_puts_numbers_right_and_words_left() {
+        let rows = [["acme".into(), "1,000".into()], ["b".into(), "2".into()]];
+        assert_eq!(
+            table(["tenant", "entries"], &rows),
+            "tenant  entries\nacme      1,000\nb             2"
+        );
+    }
+}
