@@ -274,6 +274,21 @@ proptest! {
     }
 }
 
+/// Not only another root: nothing is hashed for a path that cannot be right.
+#[test]
+fn a_wrong_length_is_named() {
+    for size in 1..=33 {
+        for index in 0..size {
+            let expected = path_length(index, size).unwrap();
+            for found in (0..=8).chain([10_000]).filter(|found| *found != expected) {
+                let path = vec![B256::ZERO; found];
+                let result = root_from_path::<BatchTree>(B256::ZERO, index, size, &path);
+                assert_eq!(result, Err(PathError::Length { index, size, expected, found }));
+            }
+        }
+    }
+}
+
 #[test]
 fn ends_of_the_integers_do_not_panic() {
     for size in [0, 1, 2, 1 << 63, (1 << 63) + 1, u64::MAX] {
