@@ -1,9 +1,13 @@
 //! What the store's tests share: a migrated database, and entries to put in it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use cofferdam_core::{Address, FieldName, TenantId};
+use cofferdam_core::{Address, B256, EntryHash, FieldName, TenantId, batch_root};
 use cofferdam_devnet::TestDatabase;
-use cofferdam_store::{DatabaseUrl, NewEntry, Sequencer, migrate};
+use cofferdam_store::{
+    AnchoredEvent, Checkpoint, DatabaseUrl, LogPosition, NewEntry, SealedBatch, Sealer, Sequencer,
+    migrate,
+};
+use futures::TryStreamExt;
 
 pub(crate) const CHAIN: u64 = 31337;
 
@@ -62,4 +66,49 @@ pub(crate) fn entry(id: &str, payload: &str) -> NewEntry {
 
 pub(crate) fn entries(ids: impl IntoIterator<Item = usize>) -> Vec<NewEntry> {
     ids.into_iter().map(|id| entry(&format!("id-{id}"), &format!("{{\"n\": {id}}}"))).collect()
+}
+
+pub(crate) fn position(block_number: u64, log_index: u64) -> LogPosition {
+    LogPosition {
+        block_number,
+        block_hash: block(block_number).hash,
+        tx_hash: B256::repeat_byte(0x77),
+        log_index,
+    }
+}
+
+pub(crate) fn block(number: u64) -> Checkpoint {
+    Checkpoint { number, hash: B256::left_padding_from(&(number + 1).to_be_bytes()) }
+}
+
+/// The event that anchors a sealed batch in a block.
+pub(crate) fn anchored(batch: &SealedBatch, block_number: u64, log_index: u64) -> AnchoredEvent {
+    AnchoredEvent {
+        tenant: batch.tenant,
+        index: batch.index,
+        first_seq: batch.first_seq,
+        count: batch.count,
+        root: batch.root,
+        anchored_at: 1_700_000_000 + block_number,
+        position: position(block_number, log_index),
+    }
+}
+
+impl Database {
+    /// Seals everything a tenant has into one batch, as the anchorer does.
+    pub(crate) async fn seal(&self, chain: u64, of: TenantId) -> SealedBatch {
+        let sealer = Sealer::connect(&self.runtime, chain).await.expect("a sealer");
+        let mut tx = sealer.tenant(of).await.expect("a transaction");
+        let head = tx.lock_head().await.expect("a head");
+        let leaves: Vec<EntryHash> = tx
+            .entries(head.sealed_seq, head.unsealed())
+            .map_ok(|entry| entry.entry_hash)
+            .try_collect()
+            .await
+            .expect("entries");
+        let root = batch_root(&leaves).expect("entries to seal");
+        let batch = tx.insert_batch(head.sealed_seq, head.unsealed(), root).await.expect("sealed");
+        tx.commit().await.expect("committed");
+        batch
+    }
 }
