@@ -34,17 +34,14 @@ struct Member {
     name: String,
     /// The key being read, or last read, cut one byte past the name's length.
     key: Vec<u8>,
-    /// The next string is a key, not a value.
-    key_next: bool,
-    /// The next value belongs to `key`.
-    value_next: bool,
+    /// Before the colon, where a string is a key; after it stands that key's value.
+    in_key: bool,
 }
 
 impl Scanner {
     /// Scans a value; `member` names the array member that makes an object an envelope.
     pub(super) fn new(member: Option<String>) -> Self {
-        let member =
-            member.map(|name| Member { name, key: Vec::new(), key_next: false, value_next: false });
+        let member = member.map(|name| Member { name, key: Vec::new(), in_key: true });
         Self { mode: Mode::Structure, depth: 0, member }
     }
 
@@ -96,7 +93,7 @@ impl Scanner {
                     }
                     match byte {
                         b'"' => self.mode = Mode::String,
-                        b'{' | b'[' => self.open(),
+                        b'{' | b'[' => self.depth += 1,
                         b'}' | b']' => {
                             self.depth -= 1;
                             if self.depth == 0 {
@@ -112,17 +109,10 @@ impl Scanner {
         (at, Step::More)
     }
 
-    fn open(&mut self) {
-        self.depth += 1;
-        if let (1, Some(member)) = (self.depth, &mut self.member) {
-            member.key_next = true;
-        }
-    }
-
     /// Takes note of part of a string, when that string is a key that matters.
     fn follow_key(&mut self, part: &[u8]) {
         if let (1, Some(member)) = (self.depth, &mut self.member)
-            && member.key_next
+            && member.in_key
         {
             let room = (member.name.len() + 1).saturating_sub(member.key.len());
             member.key.extend_from_slice(&part[..part.len().min(room)]);
@@ -133,18 +123,17 @@ impl Scanner {
     fn follow_structure(&mut self, byte: u8) -> bool {
         let Some(member) = &mut self.member else { return false };
         match byte {
-            b':' => (member.key_next, member.value_next) = (false, true),
+            b':' => member.in_key = false,
             b',' => {
-                (member.key_next, member.value_next) = (true, false);
+                member.in_key = true;
                 member.key.clear();
             }
-            b'[' if member.value_next && member.key == member.name.as_bytes() => {
+            b'[' if !member.in_key && member.key == member.name.as_bytes() => {
                 // A second array of that name is a duplicate key, not more records.
                 self.member = None;
                 return true;
             }
-            byte if is_white_space(byte) => {}
-            _ => member.value_next = false,
+            _ => {}
         }
         false
     }

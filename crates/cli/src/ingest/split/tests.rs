@@ -105,6 +105,8 @@ fn an_envelope_is_told_by_its_member_and_keeps_the_others() {
         r#"{"Records":"[","a":[1]}"#,
         r#"{"Record":[1]}"#,
         r#"{"Recordss":[1]}"#,
+        r#"{"Records\n":[1]}"#,
+        r#"{"Records":{},"a":[1]}"#,
         r#"{"a":"Records","b":[1]}"#,
         r#"{"a":{"Records":[1]}}"#,
     ] {
