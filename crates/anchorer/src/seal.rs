@@ -79,7 +79,7 @@ async fn seal_one(
             let entry = entry?;
             if let Err(fault) = entry.verify(tenant, previous) {
                 let (seq, fault) = (entry.seq, fault.to_string());
-                sealer.halt(tenant, "tampered", &format!("entry {seq}: {fault}")).await?;
+                sealer.halt(tenant, "tampered", &fault).await?;
                 return Err(AnchorError::Tampered { tenant, seq, fault });
             }
             previous = entry.entry_hash;

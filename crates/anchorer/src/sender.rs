@@ -23,8 +23,8 @@ use tracing::{debug, warn};
 
 use crate::AnchorError;
 
-/// How often a receipt is asked for.
-const POLL: Duration = Duration::from_millis(200);
+/// How long to wait before a receipt is asked for again: doubled from the first to the second.
+const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a transaction waits before its fee is raised.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it is waited for in all.
@@ -126,6 +126,7 @@ impl Sender {
         let start = Instant::now();
         let mut sent: Vec<B256> = vec![];
         let mut due = start;
+        let mut pause = POLL.0;
         loop {
             if Instant::now() >= due {
                 if !sent.is_empty() {
@@ -156,7 +157,8 @@ impl Sender {
             if let (true, Some(tx)) = (start.elapsed() > LIMIT, sent.last()) {
                 return Err(AnchorError::NotMined { tx: *tx, after: start.elapsed() });
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL.1);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::{commands, output::Output};
 
@@ -89,10 +91,18 @@ fn log_to_stderr(filter: &str) {
         eprintln!("warning: --log {filter}: {error}; logging errors only");
         EnvFilter::new("error")
     });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .init();
+        .with_filter(filter)
+        .with_filter(filter_fn(|event| !prints_urls(event.target())));
+    tracing_subscriber::registry().with(layer).init();
+}
+
+/// Whether a library logs whole RPC URLs or headers, which hold keys.
+fn prints_urls(target: &str) -> bool {
+    ["alloy_transport", "alloy_rpc_client", "reqwest", "hyper", "h2"]
+        .iter()
+        .any(|library| target.starts_with(library))
 }

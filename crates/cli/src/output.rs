@@ -1,6 +1,10 @@
 //! What commands print: text for a person, or one JSON object for a program.
 
-use std::{fmt::Display, io::IsTerminal, time::Duration};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -18,17 +22,17 @@ impl Output {
 
     /// A line for a person; on standard error when standard output is for a program.
     pub(crate) fn say(&self, line: impl Display) {
-        if self.json { eprintln!("{line}") } else { println!("{line}") }
+        if self.json { eprintln!("{line}") } else { print(line) }
     }
 
     /// The result: the JSON object or the text, never both.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl Display) {
         if !self.json {
-            println!("{text}");
+            print(text);
             return;
         }
         match serde_json::to_string(value) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => print(line),
             Err(error) => eprintln!("error: cannot write JSON: {error}"),
         }
     }
@@ -46,7 +50,7 @@ impl Output {
         }
         eprintln!("error: {message}");
         if self.json {
-            println!("{}", serde_json::json!({ "error": message }));
+            print(serde_json::json!({ "error": message }));
         }
     }
 
@@ -66,6 +70,11 @@ impl Output {
         bar.set_message(what);
         Progress { bar, what, terminal, said: std::time::Instant::now() }
     }
+}
+
+/// Prints a line. A reader that has seen enough and gone, as `head` does, is no error of ours.
+pub(crate) fn print(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What a progress bar counts.

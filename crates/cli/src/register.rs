@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::{
     primitives::{Address, Bytes},
-    signers::SignerSync,
+    signers::{SignerSync, local::PrivateKeySigner},
     sol_types::SolCall,
 };
 use cofferdam_anchorer::Sender;
@@ -43,26 +43,33 @@ impl Registrar {
 
     /// Makes sure that a tenant of this name exists and that the contract takes our anchorer for it.
     pub(crate) async fn ensure(&self, name: &str) -> Result<(Tenant, AddTenant)> {
-        let (tenant, added) = match self.sequencer.tenant_by_name(name).await? {
-            Some(tenant) => (tenant, AddTenant::AlreadyThere),
-            None => {
-                let id = TenantId::from_authority(self.keys.create()?.address())?;
-                let added = self.sequencer.add_tenant(name, id).await?;
-                (Tenant { id, name: name.into() }, added)
-            }
-        };
-        self.authorise(&tenant).await?;
+        if let Some(tenant) = self.sequencer.tenant_by_name(name).await? {
+            self.authorise(&tenant, None).await?;
+            return Ok((tenant, AddTenant::AlreadyThere));
+        }
+        let key = self.keys.create()?;
+        let tenant = Tenant { id: TenantId::from_authority(key.address())?, name: name.into() };
+        let added = self.sequencer.add_tenant(name, tenant.id).await?;
+        self.authorise(&tenant, Some(key)).await?;
         Ok((tenant, added))
     }
 
-    async fn authorise(&self, tenant: &Tenant) -> Result<()> {
+    /// Signs with the tenant's key, which is looked for in the folder when it is not at hand.
+    async fn authorise(&self, tenant: &Tenant, key: Option<PrivateKeySigner>) -> Result<()> {
         let (chain, anchorer) = (self.sender.chain(), self.sender.address());
         let head = chain.heads(&[tenant.id]).await?.pop();
         if head.is_some_and(|head| head.anchorer == anchorer) {
             return Ok(());
         }
-        let Some(key) = self.keys.get(tenant.id.authority())? else {
-            bail!("the key of tenant {:?} is not in this data directory", tenant.name);
+        let key = match key {
+            Some(key) => key,
+            None => self.keys.get(tenant.id.authority())?.ok_or_else(|| {
+                eyre::eyre!(
+                    "the key of tenant {:?} is not in {}",
+                    tenant.name,
+                    self.keys.password_file().with_file_name("").display()
+                )
+            })?,
         };
         let nonce = chain.nonce_of(tenant.id).await?;
         let deadline = chain.head().await?.timestamp + VALID.as_secs();

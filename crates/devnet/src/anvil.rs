@@ -63,11 +63,7 @@ impl Anvil {
             let state = data.join("anvil-state.json").display().to_string();
             args.extend(["--state".into(), state]);
             // The state survives a crash up to the last of these seconds.
-            args.extend([
-                "--state-interval".into(),
-                "5".into(),
-                "--preserve-historical-states".into(),
-            ]);
+            args.extend(["--state-interval".into(), "5".into()]);
         }
         args.extend(options.args.iter().cloned());
         let leash = LeashOptions { signal: "INT", scratch: None, user: None, log: &log };

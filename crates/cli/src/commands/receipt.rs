@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     connect::{self, ChainArgs, DatabaseArgs},
-    output::Output,
+    output::{Output, print},
 };
 
 /// Write the receipt of an entry, which anyone can verify without this database
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
                 ),
             );
         }
-        None => println!("{text}"),
+        None => print(text),
     }
     Ok(ExitCode::SUCCESS)
 }

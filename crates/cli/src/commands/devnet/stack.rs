@@ -28,6 +28,10 @@ use crate::{
 /// The key of Anvil's first account. It is published and rich on every Anvil, and worthless elsewhere.
 const DEV_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
+/// Marks in `env` that say that the chain, or the database, was started here and is gone by now.
+const OWN_CHAIN: &str = "# The chain was started by the devnet.";
+const OWN_DATABASE: &str = "# The database was started by the devnet.";
+
 /// Chain, database and keys, ready to be used.
 #[derive(Debug)]
 pub(super) struct Stack {
@@ -49,9 +53,16 @@ impl Stack {
         let data_dir = data_dir.canonicalize()?;
         let tools = Toolchain::find();
 
+        // A shell that has sourced an earlier run's `env` does not mean to name another chain.
+        let earlier = fs::read_to_string(data_dir.join("env")).unwrap_or_default();
+        let other = |url: &Option<String>, mark: &str| {
+            url.clone().filter(|url| !(earlier.contains(mark) && earlier.contains(&quoted(url))))
+        };
+        let rpc_url = other(&args.rpc_url, OWN_CHAIN);
+        let database_url = other(&args.database_url, OWN_DATABASE);
         let (anvil, postgres) = tokio::join!(
-            start_anvil(args, &tools, &data_dir),
-            start_postgres(args, &tools, &data_dir)
+            start_anvil(args, rpc_url, &tools, &data_dir),
+            start_postgres(args, database_url, &tools, &data_dir)
         );
         let ((anvil, rpc_url), (postgres, database_url)) = (anvil?, postgres?);
         output.say(format_args!("chain     {rpc_url}"));
@@ -71,9 +82,15 @@ impl Stack {
         let chain = deployed(&rpc_url, &key).await?;
         output.say(format_args!("contract  {}", chain.contract()));
 
-        let env =
-            Environment { data_dir: &data_dir, chain: &chain, runtime: &runtime, keys: &keys };
-        env.write(key.address())?;
+        let own = [anvil.as_ref().map(|_| OWN_CHAIN), postgres.as_ref().map(|_| OWN_DATABASE)];
+        let env = Environment {
+            data_dir: &data_dir,
+            chain: &chain,
+            runtime: &runtime,
+            keys: &keys,
+            own: own.into_iter().flatten().collect(),
+        };
+        env.write(key.address(), chain.deployed_in().await?)?;
         let (anvil, postgres) = (Mutex::new(anvil), Mutex::new(postgres));
         Ok(Self { chain, runtime_url, key, keys, data_dir, anvil, postgres })
     }
@@ -140,6 +157,11 @@ Ctrl-C here stops everything."
     }
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 fn locked<T, R>(mutex: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
     act(&mut mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
@@ -152,10 +174,11 @@ fn shown(path: &Path) -> String {
 
 async fn start_anvil(
     args: &Job,
+    rpc_url: Option<String>,
     tools: &Toolchain,
     data_dir: &Path,
 ) -> Result<(Option<Anvil>, RpcUrl)> {
-    if let Some(url) = &args.rpc_url {
+    if let Some(url) = rpc_url {
         return Ok((None, url.parse()?));
     }
     let options = AnvilOptions {
@@ -171,10 +194,11 @@ async fn start_anvil(
 
 async fn start_postgres(
     args: &Job,
+    database_url: Option<String>,
     tools: &Toolchain,
     data_dir: &Path,
 ) -> Result<(Option<Postgres>, Url)> {
-    if let Some(url) = &args.database_url {
+    if let Some(url) = database_url {
         // The parser's own error could quote the password.
         let url = url.parse().map_err(|_| eyre::eyre!("--database-url is not a URL"))?;
         return Ok((None, url));
@@ -191,7 +215,8 @@ async fn start_postgres(
 /// daemon's, of a database that was migrated before.
 async fn logins(given: &Url, data_dir: &Path) -> Result<(Option<Url>, Url)> {
     let url = DatabaseUrl::from_str(given.as_str())?;
-    if !check_admin(&url).await? {
+    let admin = check_admin(&url).await.wrap_err_with(|| format!("cannot use {url}"))?;
+    if !admin {
         return Ok((None, given.clone()));
     }
     let name: String = url
@@ -243,15 +268,20 @@ struct Environment<'a> {
     chain: &'a Chain,
     runtime: &'a Url,
     keys: &'a KeyRing,
+    /// What was started here, as marks in `env`.
+    own: Vec<&'static str>,
 }
 
 impl Environment<'_> {
     /// Writes `env`, for a shell to source, and `verifier.json`, for an auditor to trust.
-    fn write(&self, anchorer: Address) -> Result<()> {
+    fn write(&self, anchorer: Address, from_block: Option<u64>) -> Result<()> {
         let program = std::env::current_exe().unwrap_or_default();
         let programs = program.parent().unwrap_or(Path::new(""));
         let mut text =
             String::from("# Written by `cofferdam devnet`; holds the database's password.\n");
+        for mark in &self.own {
+            text += &format!("{mark}\n");
+        }
         for (name, value) in [
             ("RPC_URL", self.chain.url().expose().to_string()),
             ("CHAIN_ID", self.chain.chain_id().to_string()),
@@ -262,17 +292,16 @@ impl Environment<'_> {
             ("COFFERDAM_KEYSTORE", self.keys.file(anchorer).display().to_string()),
             ("COFFERDAM_PASSWORD_FILE", self.keys.password_file().display().to_string()),
         ] {
-            text += &format!("export {name}='{}'\n", value.replace('\'', r"'\''"));
+            text += &format!("export {name}={}\n", quoted(&value));
         }
-        text +=
-            &format!("PATH='{}':$PATH\n", programs.display().to_string().replace('\'', r"'\''"));
+        text += &format!("PATH={}:$PATH\n", quoted(&programs.display().to_string()));
         write_private(&self.data_dir.join("env"), &text)?;
 
         let policy = VerifierPolicy {
             chain_id: self.chain.chain_id(),
             contract: self.chain.contract(),
             code_hash: Some(self.chain.code_hash()),
-            from_block: None,
+            from_block,
             rpc_url: Some(self.chain.url().expose().to_string()),
         };
         let path = self.data_dir.join("verifier.json");
