@@ -149,10 +149,8 @@ impl Anchorer {
                     other => format!("its anchorer on the chain is {other}"),
                 };
                 warn!(%tenant, %reason, "cannot anchor for this tenant");
-                let what_next = format!(
-                    "{reason}, not {}; its authority must call setAnchorer",
-                    self.sender.address()
-                );
+                let us = self.sender.address();
+                let what_next = format!("{reason}; its authority must set it to {us}");
                 report.troubled.push((*tenant, what_next));
             }
         }
