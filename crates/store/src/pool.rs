@@ -103,6 +103,8 @@ fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
         ("cofferdam.tenant_name", String::new()),
         ("search_path", "pg_catalog".to_owned()),
         ("row_security", "on".to_owned()),
+        // A generic plan would append all partitions and sort; a custom one scans one index in order.
+        ("plan_cache_mode", "force_custom_plan".to_owned()),
         ("default_transaction_isolation", "read committed".to_owned()),
     ])
 }

@@ -300,6 +300,37 @@ async fn entries_are_streamed_by_range_and_found_by_the_sources_id() {
     assert_eq!(tx.entry(Seq(50)).await.expect("read"), None);
 }
 
+/// Without column statistics the planner still has to read a range by its key, in order: a sort would
+/// take memory that grows with the range.
+#[tokio::test]
+async fn a_range_is_read_in_the_order_of_its_key() {
+    let database = database().await;
+    let sequencer = database.sequencer().await;
+    for byte in 1..=9 {
+        sequencer.add_tenant(&format!("t{byte}"), tenant(byte)).await.expect("added");
+        sequencer.appender().append(tenant(byte), entries(0..700)).await.expect("appended");
+    }
+    let mut raw = database.raw(None).await;
+    sqlx::raw_sql("ANALYZE").execute(&mut raw).await.expect("analyzed");
+    let scope = &tenant(1).to_string()[2..];
+    let setup = format!(
+        "SET ROLE cofferdam_reader; SET cofferdam.chain_id = '{CHAIN}'; \
+         SET cofferdam.tenant_id = '{scope}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut raw).await.expect("the scope");
+    // The pools force custom plans: a generic one appends all partitions and sorts them.
+    let sql = format!(
+        "EXPLAIN SELECT seq, payload FROM cofferdam.entries WHERE tenant_id = '\\x{scope}' \
+         AND chain_id = {CHAIN} AND seq >= 0 AND seq < 700 ORDER BY seq"
+    );
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_all(&mut raw).await;
+    let plan: Vec<String> =
+        rows.expect("a plan").iter().map(|row| sqlx::Row::get(row, 0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("Index Scan") && plan.contains("seq >= 0"), "{plan}");
+    assert!(!plan.contains("Sort") && !plan.contains("Append"), "{plan}");
+}
+
 #[test]
 fn what_a_source_may_not_say() {
     let with = |name, value: &str| {

@@ -473,14 +473,20 @@ async fn i7_errors_do_not_quote_rows_or_passwords() {
     let database = populated().await;
     let sequencer = database.sequencer().await;
     let mut raw = database.raw(None).await;
-    // Make an insert fail on a row with a secret in it: DETAIL would quote the row.
-    run(&mut raw, "ALTER TABLE cofferdam.entries ADD CONSTRAINT none CHECK (actor = '') NOT VALID")
-        .await
-        .expect("added");
+    // An error that carries the row in its DETAIL and the statement in its CONTEXT.
+    run(
+        &mut raw,
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'refused' USING DETAIL = new.payload, HINT = new.external_id; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON cofferdam.entries \
+             FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+    )
+    .await
+    .expect("added");
     let secret = vec![entry("secret-id", "{\"password\": \"hunter2\"}")];
     let error = sequencer.appender().append(tenant(1), secret).await.expect_err("refused");
     let shown = format!("{error} {error:?}");
-    assert!(shown.contains("23514"), "{shown}");
+    assert!(shown.contains("refused (SQLSTATE P0001)"), "{shown}");
     assert!(!shown.contains("hunter2") && !shown.contains("secret-id"), "{shown}");
 
     let mut url = database.test.runtime_url.clone();

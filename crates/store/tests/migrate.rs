@@ -28,9 +28,15 @@ async fn again_is_fine_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_on_one_server_and_on_one_database() {
     let mut all = Vec::new();
+    let mut login = None;
     for _ in 0..4 {
-        let test = TestDatabase::new().await.expect("a Postgres");
-        all.extend([test.clone(), test]);
+        let mut test = TestDatabase::new().await.expect("a Postgres");
+        // One login for all, so that its row is what they contend for.
+        let login = login.get_or_insert_with(|| test.runtime_url.clone());
+        let database = test.admin_url.path().to_owned();
+        test.runtime_url.clone_from(login);
+        test.runtime_url.set_path(&database);
+        all.extend([test.clone(), test.clone(), test]);
     }
     let migrating = all.iter().map(|test| async {
         let admin: DatabaseUrl = test.admin_url.as_str().parse().expect("a URL");
