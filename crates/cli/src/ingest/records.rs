@@ -18,10 +18,9 @@ const SURROGATE_PAIR: usize = 12;
 
 /// Opens `source` and reads its records as `format` says, one at a time.
 pub fn read(source: &Source, format: &Format) -> Result<Records, IngestError> {
-    let (input, gzip, progress) = source.open()?;
+    let (input, progress) = source.open()?;
     Ok(Records {
         file: source.name().into(),
-        gzip,
         progress,
         splitter: Splitter::new(input, format.envelope()),
         format: format.clone(),
@@ -35,7 +34,6 @@ pub fn read(source: &Source, format: &Format) -> Result<Records, IngestError> {
 /// cannot be trusted to be what it seems.
 pub struct Records {
     file: Arc<str>,
-    gzip: bool,
     progress: Progress,
     splitter: Splitter<Box<dyn Read + Send>>,
     format: Format,
@@ -112,8 +110,8 @@ impl Records {
         let (start, problem) = match error {
             SplitError::Read(position, source) => {
                 let (file, line) = (self.file.to_string(), position.line);
-                // The decompressor's own errors are not the system's.
-                return if self.gzip && source.raw_os_error().is_none() {
+                // What the system does not number comes from the decompressor.
+                return if source.raw_os_error().is_none() {
                     IngestError::Gzip { file, line, source }
                 } else {
                     IngestError::Read { file, line, source }

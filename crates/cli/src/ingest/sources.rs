@@ -45,16 +45,15 @@ impl Source {
     }
 
     /// Opens the source and unpacks it if it is gzipped.
-    pub(super) fn open(&self) -> Result<(Box<dyn Read + Send>, bool, Progress), IngestError> {
+    pub(super) fn open(&self) -> Result<(Box<dyn Read + Send>, Progress), IngestError> {
         let progress = Progress::default();
         let failed = |source| IngestError::Open { file: self.name(), source };
         let input: Box<dyn Read + Send> = match &self.place {
             Place::File(path) => Box::new(File::open(path).map_err(failed)?),
             Place::Stdin => Box::new(io::stdin()),
         };
-        let (input, gzip) =
-            unpack(Counted { input, progress: progress.clone() }).map_err(failed)?;
-        Ok((input, gzip, progress))
+        let input = unpack(Counted { input, progress: progress.clone() }).map_err(failed)?;
+        Ok((input, progress))
     }
 }
 
@@ -84,16 +83,16 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// Unpacks what begins like gzip, every member of it, and passes on what does not.
-fn unpack(mut input: impl Read + Send + 'static) -> io::Result<(Box<dyn Read + Send>, bool)> {
+fn unpack(mut input: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut head = Vec::with_capacity(GZIP.len());
     input.by_ref().take(GZIP.len() as u64).read_to_end(&mut head)?;
     let gzip = head == GZIP;
     let whole = Cursor::new(head).chain(input);
     Ok(if gzip {
         let buffered = io::BufReader::with_capacity(64 * 1024, whole);
-        (Box::new(MultiGzDecoder::new(buffered)), true)
+        Box::new(MultiGzDecoder::new(buffered))
     } else {
-        (Box::new(whole), false)
+        Box::new(whole)
     })
 }
 

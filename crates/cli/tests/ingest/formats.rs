@@ -268,7 +268,8 @@ fn the_format_is_told_from_the_first_record() {
     assert!(accountless.contains(r#"no tenant: "recipientAccountId""#), "{accountless}");
 
     let both = r#"{"eventID":"1","eventName":"a","tenant":"t","actor":"b"}"#;
-    for undecided in [r#"{"id":1,"user":"x"}"#, "{}", both] {
+    let (one_mark, other_mark) = (r#"{"eventID":"1"}"#, r#"{"action":"a"}"#);
+    for undecided in [r#"{"id":1,"user":"x"}"#, "{}", both, one_mark, other_mark] {
         assert_eq!(
             complaint(undecided, &Format::Auto),
             "events.json:1: record 1: neither a CloudTrail record nor a Cofferdam one; pass \

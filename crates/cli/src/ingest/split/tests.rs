@@ -107,6 +107,9 @@ fn an_envelope_is_told_by_its_member_and_keeps_the_others() {
         r#"{"Recordss":[1]}"#,
         r#"{"Records\n":[1]}"#,
         r#"{"Records":{},"a":[1]}"#,
+        // Not JSON: to be refused whole, not read as records first.
+        r#"{"Records"[1]}"#,
+        r#"{"Rec":"ords"[1]}"#,
         r#"{"a":"Records","b":[1]}"#,
         r#"{"a":{"Records":[1]}}"#,
     ] {
