@@ -206,7 +206,7 @@ fn a_line_of_100_mb_is_refused_without_being_held_or_read() {
 fn memory_does_not_grow_with_the_number_of_records() {
     for (head, body) in [("[{}", &b",{\"a\":[1,2,3]}"[..]), ("", b"{\"a\":\"b\"}\n"), ("", b" \n")]
     {
-        let text = [head.as_bytes(), &body.repeat((16 << 20) / body.len())].concat();
+        let text = [head.as_bytes(), &body.repeat((4 << 20) / body.len())].concat();
         let mut splitter = Splitter::new(&text[..], None);
         let mut most = 0;
         while let Ok(Some(_)) = splitter.next_piece() {
