@@ -88,6 +88,7 @@ contract AuditAnchor is IAuditAnchor, EIP712 {
     function anchor(bytes32 tenantId, uint64 firstSeq, uint64 count, bytes32 root) external {
         TenantHead storage stored = _heads[tenantId];
         HeadWord head = stored.word;
+        // A tenant without anchorer has the zero address there, and no transaction comes from that.
         if (head.anchorer() != msg.sender) {
             revert AuditAnchor_NotAnchorer(tenantId, head.anchorer(), msg.sender);
         }
