@@ -51,6 +51,27 @@ async fn many_at_once_on_one_server_and_on_one_database() {
     }
 }
 
+/// Postgres does not wait and redo here: it fails with "tuple concurrently updated".
+#[tokio::test]
+async fn a_role_that_another_session_is_changing_is_tried_again() {
+    let database = database().await;
+    let mut holder = database.raw(None).await;
+    let login = database.runtime.user().to_owned();
+    run(&mut holder, format!("BEGIN; ALTER ROLE {login} CONNECTION LIMIT 90")).await;
+    let (admin, runtime) = (database.admin.clone(), database.runtime.clone());
+    let migrating = tokio::spawn(async move { migrate(&admin, &runtime).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while sqlx::query(waiting).fetch_one(&mut holder).await.expect("read").get::<i64, _>(0) == 0 {
+        assert!(!migrating.is_finished(), "it has to meet the other session");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        // The statistics of a transaction are those of its first look, unless told otherwise.
+        run(&mut holder, "SELECT pg_stat_clear_snapshot()".to_owned()).await;
+    }
+    run(&mut holder, "COMMIT".to_owned()).await;
+    migrating.await.expect("joined").expect("migrated");
+}
+
 #[tokio::test]
 async fn a_new_password_replaces_the_old_one_and_reaches_the_server_hashed() {
     let database = database().await;
