@@ -6,6 +6,7 @@
 
 mod app;
 mod check;
+mod claims;
 mod commands;
 mod connect;
 pub mod ingest;

@@ -82,7 +82,7 @@ impl Event {
                 Ok(Self::Skipped {
                     item: event.item.saturating_to(),
                     tenant_id: event.tenantId,
-                    reason: event.reason.into(),
+                    reason: event.reason,
                 })
             }
             topic => Err(malformed(&format_args!("unknown topic {topic}"))),

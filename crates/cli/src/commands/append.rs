@@ -6,7 +6,7 @@
 //! came before a bad record stays, and the error says so.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     process::ExitCode,
 };
@@ -19,6 +19,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::{
+    claims::{Claims, Table, unregistered},
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     ingest::{self, Format, Mapping, Origin, Pointer, Record, RecordFields, Source},
     keys::KeyRing,
@@ -50,7 +51,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     format: FormatArgs,
 
-    /// The one tenant (name or id) that all records belong to; names in the records are not looked at
+    /// The one tenant (name or id) that all records belong to, whatever they name; a record that names
+    /// another registered tenant is refused
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
 
@@ -230,88 +232,62 @@ pub(crate) fn summary(report: &Report) -> String {
 
 /// Appends what the job names, in order.
 pub(crate) async fn append(job: Job, output: &Output) -> Result<Report> {
-    let mut report = Report::default();
-    let mut names = Names::new(&job);
+    let Job { sequencer, sources, format, pinned, registrar } = job;
+    let table = Table::load(&sequencer, pinned).await?;
+    let input = Input { sources, format, table: table.clone() };
+    let register = registrar.is_some();
+    let mut claims = Claims::new(table, sequencer.clone(), registrar);
     // A pipe can be read only once.
-    let rereadable = job.sources.iter().all(|source| source.size().is_some());
-    if rereadable {
-        for (name, first) in check(&job, output).await? {
-            names.resolve(&name, &first).await?;
+    if input.sources.iter().all(|source| source.size().is_some()) {
+        for (name, first) in check(&input, register, output).await? {
+            claims.tenant_of(Some(&name), &first).await?;
         }
     }
-    let appender = job.sequencer.appender();
-    let done = write(&job, &appender, &mut names, &mut report, output).await;
-    report.tenants = names.known.len();
-    report.registered = names.registered;
-    report.concerned = names.known;
+    let mut report = Report::default();
+    let done = write(&input, &sequencer.appender(), &mut claims, &mut report, output).await;
+    (report.concerned, report.registered) = claims.into_met();
+    report.tenants = report.concerned.len();
     done.wrap_err_with(|| match report.appended {
         0 => "nothing was appended".to_string(),
         n => format!(
-            "{n} records before it were appended and stay; mend the input and append all of it \
-             again, what is there already will be recognised"
+            "{n} records were appended and stay; mend the input and append all of it again, what \
+             is there already will be recognised"
         ),
     })?;
     Ok(report)
 }
 
-/// The tenants whose names were met.
-struct Names<'a> {
-    job: &'a Job,
-    known: BTreeMap<String, TenantId>,
-    registered: usize,
+/// What is read, and whose it can be.
+#[derive(Debug, Clone)]
+struct Input {
+    sources: Vec<Source>,
+    format: Format,
+    table: Table,
 }
 
-impl<'a> Names<'a> {
-    fn new(job: &'a Job) -> Self {
-        let known = job.pinned.iter().map(|tenant| (tenant.name.clone(), tenant.id)).collect();
-        Self { job, known, registered: 0 }
-    }
-
-    /// The tenant of a name: a record's claim becomes a tenant through the operator's table alone.
-    async fn resolve(&mut self, name: &str, origin: &Origin) -> Result<TenantId> {
-        if let Some(id) = self.known.get(name) {
-            return Ok(*id);
-        }
-        let tenant = match &self.job.registrar {
-            Some(registrar) => {
-                let (tenant, added) = registrar.ensure(name).await?;
-                self.registered += usize::from(added == cofferdam_store::AddTenant::Added);
-                tenant
-            }
-            None => self.job.sequencer.tenant_by_name(name).await?.ok_or_else(|| {
-                eyre::eyre!(
-                    "{origin}: no tenant {name:?} is registered; register it with `cofferdam tenant \
-                     add`, or name the tenant of all records with --tenant"
-                )
-            })?,
-        };
-        self.known.insert(name.into(), tenant.id);
-        Ok(tenant.id)
-    }
-}
-
-/// Reads all sources through without keeping anything but the names of tenants.
-async fn check(job: &Job, output: &Output) -> Result<Vec<(String, Origin)>> {
-    let total = job.sources.iter().filter_map(Source::size).sum();
+/// Reads all sources through and keeps nothing but, for `register`, the names of tenants, in the order
+/// in which they are met.
+async fn check(input: &Input, register: bool, output: &Output) -> Result<Vec<(String, Origin)>> {
+    let total = input.sources.iter().filter_map(Source::size).sum();
     let mut progress = output.progress("checking", total, Unit::Bytes);
-    let (sources, format) = (job.sources.clone(), job.format.clone());
-    let pinned = job.pinned.is_some();
+    let Input { sources, format, table } = input.clone();
     let names = tokio::task::spawn_blocking(move || -> Result<_> {
-        // In the order in which they are met, so that a first error is the first in the input.
         let mut names: Vec<(String, Origin)> = vec![];
-        let mut seen: HashMap<String, ()> = HashMap::new();
+        let mut seen: HashSet<String> = HashSet::new();
         let mut before = 0;
         for source in &sources {
-            let records = open(source, &format, pinned)?;
+            let records = open(source, &format, table.is_pinned())?;
             let read = records.progress();
             for record in records {
                 let Record { tenant, origin, .. } = record?;
                 progress.set(before + read.bytes());
-                if let Some(name) = tenant.filter(|_| !pinned)
-                    && !seen.contains_key(&name)
-                {
-                    seen.insert(name.clone(), ());
+                let found = table.tenant_of(tenant.as_deref(), &origin)?;
+                let Some(name) = tenant.filter(|_| !table.is_pinned()) else { continue };
+                if register && !seen.contains(&name) {
+                    seen.insert(name.clone());
                     names.push((name, origin));
+                } else if !register && found.is_none() {
+                    return Err(unregistered(&name, &origin));
                 }
             }
             before += source.size().unwrap_or_default();
@@ -335,28 +311,24 @@ struct Group {
 
 /// Reads in one thread and appends group after group, at most one group ahead.
 async fn write(
-    job: &Job,
+    input: &Input,
     appender: &Appender,
-    names: &mut Names<'_>,
+    claims: &mut Claims,
     report: &mut Report,
     output: &Output,
 ) -> Result<()> {
-    let total = job.sources.iter().filter_map(Source::size).sum();
+    let total = input.sources.iter().filter_map(Source::size).sum();
     let mut progress = output.progress("appending", total, Unit::Bytes);
     let (sender, mut groups) = mpsc::channel(1);
-    let (sources, format) = (job.sources.clone(), job.format.clone());
-    let pinned = job.pinned.is_some();
+    let Input { sources, format, table } = input.clone();
+    let pinned = table.is_pinned();
     let reader =
         tokio::task::spawn_blocking(move || read_groups(&sources, &format, pinned, &sender));
     while let Some(group) = groups.recv().await {
         let Group { records, read } = group;
         let mut by_tenant: BTreeMap<TenantId, (Vec<Origin>, Vec<NewEntry>)> = BTreeMap::new();
         for record in records {
-            let tenant = match (&job.pinned, &record.tenant) {
-                (Some(tenant), _) => tenant.id,
-                (None, Some(name)) => names.resolve(name, &record.origin).await?,
-                (None, None) => bail!("{}: the record names no tenant", record.origin),
-            };
+            let tenant = claims.tenant_of(record.tenant.as_deref(), &record.origin).await?;
             let entry = new_entry(record.entry)
                 .map_err(|error| eyre::eyre!("{}: {error}", record.origin))?;
             let (origins, entries) = by_tenant.entry(tenant).or_default();
