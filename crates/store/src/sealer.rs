@@ -124,8 +124,9 @@ impl Sealer {
         TenantTx::open(&self.handle, tenant).await
     }
 
-    /// Batches that are not mirrored as anchored yet, of tenants that are not halted, in order of
-    /// (tenant, index), so that a tenant's own follow each other.
+    /// Batches that are not mirrored as anchored yet, of tenants that are not halted: every tenant's
+    /// oldest, then every tenant's second, and so on, so that a tenant's own keep their order and one
+    /// with a long queue, or one that nobody may anchor for, never holds up the others.
     pub async fn unanchored_batches(&self, limit: u32) -> Result<Vec<SealedBatch>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(concat!(
@@ -134,7 +135,8 @@ impl Sealer {
             " FROM cofferdam.batches b \
              JOIN cofferdam.heads h USING (tenant_id, chain_id) \
              WHERE b.chain_id = $1 AND b.anchored_at IS NULL AND h.halted IS NULL \
-             ORDER BY b.tenant_id, b.batch_index LIMIT $2"
+             ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.batch_index), \
+                 b.tenant_id LIMIT $2"
         ))
         .bind(self.handle.chain())
         .bind(i64::from(limit))

@@ -145,6 +145,21 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
 }
 
 #[tokio::test]
+async fn a_long_queue_of_one_tenant_leaves_room_for_the_others() {
+    let database = database().await;
+    let (sealer, _) = tenants(&database, &[1, 2], 5).await;
+    let mut queue = vec![database.seal(CHAIN, tenant(1)).await];
+    for id in 5..8 {
+        let appender = database.sequencer().await.appender();
+        appender.append(tenant(1), entries(id..id + 1)).await.expect("appended");
+        queue.push(database.seal(CHAIN, tenant(1)).await);
+    }
+    let other = database.seal(CHAIN, tenant(2)).await;
+    let listed = sealer.unanchored_batches(3).await.expect("listed");
+    assert_eq!(listed, [queue[0], other, queue[1]]);
+}
+
+#[tokio::test]
 async fn i9_a_difference_halts_that_tenant_alone_and_is_an_incident_once() {
     let database = database().await;
     let (sealer, mirror) = tenants(&database, &[1, 2, 3], 5).await;
