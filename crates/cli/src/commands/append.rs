@@ -53,15 +53,21 @@ pub(crate) struct Args {
 
     /// The one tenant (name or id) that all records belong to, whatever they name; a record that names
     /// another registered tenant is refused
-    #[arg(long, value_name = "TENANT")]
+    #[arg(long, value_name = "TENANT", help_heading = "Tenants")]
     tenant: Option<String>,
 
     /// Register tenants that the records name, with keys made here; on chain 31337 only
-    #[arg(long, conflicts_with = "tenant")]
+    #[arg(long, conflicts_with = "tenant", help_heading = "Tenants")]
     register: bool,
 
     /// The folder of tenants' keystores, for --register
-    #[arg(long, value_name = "DIR", env = "COFFERDAM_KEYS", default_value = ".cofferdam/keys")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "COFFERDAM_KEYS",
+        default_value = ".cofferdam/keys",
+        help_heading = "Tenants"
+    )]
     keys: PathBuf,
 
     #[command(flatten)]

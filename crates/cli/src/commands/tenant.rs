@@ -19,6 +19,7 @@ use crate::{
 
 /// Register tenants and list them
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cofferdam tenant add acme && cofferdam tenant list")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
