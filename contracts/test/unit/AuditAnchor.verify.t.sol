@@ -150,6 +150,8 @@ contract VerifyTest is AuditAnchorTest {
         IAuditAnchor.Batch memory next = anchored[aliceId][6];
         next.batchIndex = 7;
         assertFalse(auditAnchor.verifyBatch(aliceId, next, new bytes32[](0)));
+        // Where `batches` and the index do not differ, the highest differing bit would be number 256.
+        assertFalse(auditAnchor.verifyBatch(aliceId, next, new bytes32[](256)));
         next.batchIndex = type(uint64).max;
         assertFalse(auditAnchor.verifyBatch(aliceId, next, new bytes32[](0)));
         assertFalse(auditAnchor.verifyBatch(bobId, anchored[aliceId][0], new bytes32[](0)));
