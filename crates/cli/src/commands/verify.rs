@@ -1,10 +1,12 @@
 //! `cofferdam verify`: a receipt against the chain, or everything in a database.
 
-use std::{fs::File, io::Read, path::PathBuf, process::ExitCode};
+use std::{fmt::Display, fs::File, io::Read, path::PathBuf, process::ExitCode};
 
 use alloy::primitives::{Address, B256};
 use cofferdam_contracts::{Chain, Event, Expected, Logged};
-use cofferdam_core::{Batch, CheckedReceipt, HistoryMerkle, MAX_RECEIPT_BYTES, Receipt};
+use cofferdam_core::{
+    Batch, BatchCommitment, CheckedReceipt, HistoryMerkle, HistoryRef, MAX_RECEIPT_BYTES, Receipt,
+};
 use cofferdam_store::Reader;
 use eyre::{Result, WrapErr, bail, eyre};
 use serde::{Deserialize, Serialize};
@@ -146,18 +148,31 @@ async fn receipt(args: &Args, path: &PathBuf, output: &Output) -> Result<ExitCod
     }
 }
 
-/// What is trusted: the options, else the policy file; never the receipt.
+/// What is trusted: the policy file or the options, which must not contradict it; never the receipt.
 fn policy(args: &Args) -> Result<VerifierPolicy> {
+    let ChainArgs { chain_id, contract, .. } = args.chain;
     let mut policy = match &args.policy {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .wrap_err_with(|| format!("cannot read {}", path.display()))?;
-            serde_json::from_str(&text)
-                .wrap_err_with(|| format!("{} is not a verifier policy", path.display()))?
+            let policy: VerifierPolicy = serde_json::from_str(&text)
+                .wrap_err_with(|| format!("{} is not a verifier policy", path.display()))?;
+            let contradiction = |option, value: &dyn Display, named: &dyn Display| {
+                let path = path.display();
+                Err(eyre!(
+                    "{option} is {value}, but the policy {path} names {named}; pass only one"
+                ))
+            };
+            if let Some(chain_id) = chain_id.filter(|id| *id != policy.chain_id) {
+                return contradiction("--chain-id", &chain_id, &policy.chain_id);
+            }
+            if let Some(contract) = contract.filter(|it| *it != policy.contract) {
+                return contradiction("--contract", &contract, &policy.contract);
+            }
+            policy
         }
         None => {
-            let (Some(chain_id), Some(contract)) = (args.chain.chain_id, args.chain.contract)
-            else {
+            let (Some(chain_id), Some(contract)) = (chain_id, contract) else {
                 bail!(
                     "say what you trust: pass --chain-id and --contract, or --policy FILE; a receipt's \
                      own word for them proves nothing"
@@ -243,6 +258,14 @@ async fn confirm(
 
     let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
     let (tenant, path) = (batch.tenant, &receipt.path);
+    let known = chain.heads(&[tenant]).await?.pop().map_or(0, |head| head.batches);
+    if receipt.history.batches > known {
+        let reason = format!(
+            "history.batches is {}, the contract has {known} batches of the tenant",
+            receipt.history.batches
+        );
+        return refuse("history", reason);
+    }
     if chain.verify_entry(tenant, entry, &batch, path, &receipt.history.path).await? {
         return Ok(Ok(Confirmed { refreshed: false }));
     }
@@ -251,22 +274,41 @@ async fn confirm(
         Some(block) => block,
         None => chain.deployed_in().await?.unwrap_or_default(),
     };
-    let history_path = match rebuild(&chain, &batch, from).await? {
-        Ok(path) => path,
+    let commitments = match rebuild(&chain, &batch, from).await? {
+        Ok(commitments) => commitments,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if chain.verify_entry(tenant, entry, &batch, path, &history_path).await? {
+    if (commitments.len() as u64) < known {
+        bail!(
+            "the endpoint has events of {} batches only, the contract counts {known}; try another \
+             endpoint, or an earlier --from-block",
+            commitments.len()
+        );
+    }
+    // Stale is only what was right once: as the history stood when the receipt was made.
+    let HistoryRef { batches, path: claimed } = &receipt.history;
+    let then = usize::try_from(*batches).ok().and_then(|batches| commitments.get(..batches));
+    let right_then = then.and_then(|then| HistoryMerkle::new(then).path_to_peak(batch.index));
+    if right_then.as_ref() != Some(claimed) {
+        let reason =
+            format!("history.path never led from batch {} to a peak of {batches}", batch.index);
+        return refuse("history", reason);
+    }
+    let Some(present) = HistoryMerkle::new(&commitments).path_to_peak(batch.index) else {
+        bail!("the endpoint has no event of batch {}; try another", batch.index);
+    };
+    if chain.verify_entry(tenant, entry, &batch, path, &present).await? {
         return Ok(Ok(Confirmed { refreshed: true }));
     }
     refuse("verifyEntry", "the contract says that this entry is not in the tenant's history".into())
 }
 
-/// The batch's present path, from the tenant's events alone.
+/// The tenant's history of batches, from its events alone.
 async fn rebuild(
     chain: &Chain,
     batch: &Batch,
     from: u64,
-) -> Result<std::result::Result<Vec<B256>, Refusal>> {
+) -> Result<std::result::Result<Vec<BatchCommitment>, Refusal>> {
     let head = chain.head().await?.number;
     let mut commitments = vec![];
     let mut next = from;
@@ -291,10 +333,7 @@ async fn rebuild(
         }
         next = to + 1;
     }
-    HistoryMerkle::new(&commitments)
-        .path_to_peak(batch.index)
-        .map(Ok)
-        .ok_or_else(|| eyre!("the endpoint has no event of batch {}; try another", batch.index))
+    Ok(Ok(commitments))
 }
 
 // ------------------------------------------------------------------- a database
