@@ -98,7 +98,8 @@ impl Anchorer {
             }
             tokio::select! {
                 _ = tokio::time::sleep(every) => {}
-                _ = stop.changed() => {}
+                // Nobody is left to say so: waiting for it would spin.
+                changed = stop.changed() => if changed.is_err() { return },
             }
         }
     }

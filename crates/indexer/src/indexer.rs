@@ -107,7 +107,8 @@ impl Indexer {
             }
             tokio::select! {
                 _ = tokio::time::sleep(every) => {}
-                _ = stop.changed() => {}
+                // Nobody is left to say so: waiting for it would spin.
+                changed = stop.changed() => if changed.is_err() { return },
             }
         }
     }

@@ -105,20 +105,25 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let anchorer = anchorer(&chain, &url, &args.key, args.seal).await?;
     let indexer = indexer(&chain, &url).await?;
     info!(chain = chain.chain_id(), contract = %chain.contract(), "running");
-    daemon(anchorer, indexer, args.pace.poll()).await;
+    daemon(anchorer, indexer, args.pace.poll(), interrupted()).await;
     output.say("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs both halves until a signal comes.
-pub(crate) async fn daemon(anchorer: Anchorer, indexer: Indexer, poll: Duration) {
+/// Runs both halves until it is time to stop.
+pub(crate) async fn daemon(
+    anchorer: Anchorer,
+    indexer: Indexer,
+    poll: Duration,
+    until: impl Future<Output = ()>,
+) {
     let (stop, stopped) = watch::channel(false);
     let anchoring = tokio::spawn({
         let stopped = stopped.clone();
         async move { anchorer.run(poll, stopped).await }
     });
     let indexing = tokio::spawn(async move { indexer.run(poll, stopped).await });
-    interrupted().await;
+    until.await;
     let _ = stop.send(true);
     let _ = tokio::join!(anchoring, indexing);
 }

@@ -4,9 +4,10 @@ mod report;
 mod stack;
 mod tamper;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};
+use cofferdam_indexer::Indexer;
 use cofferdam_store::{Reader, Sealer, Sequencer};
 use eyre::{Result, bail};
 
@@ -88,19 +89,57 @@ struct Job {
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
-    match args.command {
-        Some(Command::Tamper(args)) => tamper::run(args, output).await,
-        None => tokio::select! {
-            done = job(args.job, output) => done,
-            () = run::interrupted() => {
-                output.say("\nstopped; everything that was started has been shut down");
-                Ok(ExitCode::from(130))
-            }
-        },
+    let job_args = match args.command {
+        Some(Command::Tamper(args)) => return tamper::run(args, output).await,
+        None => args.job,
+    };
+    let mut interrupted = pin!(run::interrupted());
+    let done = tokio::select! {
+        done = job(job_args, output) => done?,
+        () = &mut interrupted => {
+            output.say("\nstopped; everything that was started has been shut down");
+            return Ok(ExitCode::from(130));
+        }
+    };
+    match done {
+        Done::Exit(code) => Ok(code),
+        Done::Up(up) => up.stay(interrupted, output).await,
     }
 }
 
-async fn job(args: Job, output: &Output) -> Result<ExitCode> {
+/// How the job went on.
+enum Done {
+    /// It was to be done once.
+    Exit(ExitCode),
+    /// It stays up.
+    Up(Box<Up>),
+}
+
+/// What stays up.
+struct Up {
+    stack: Stack,
+    anchorer: Anchorer,
+    indexer: Indexer,
+}
+
+impl Up {
+    async fn stay(
+        self,
+        interrupted: impl Future<Output = ()>,
+        output: &Output,
+    ) -> Result<ExitCode> {
+        let Self { stack, anchorer, indexer } = self;
+        tokio::select! {
+            () = run::daemon(anchorer, indexer, POLL, interrupted) => {}
+            died = stack.watch() => bail!("{died} has ended by itself; see its log in {}", stack.dir()),
+        }
+        output.say("\nstopping");
+        stack.stop().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn job(args: Job, output: &Output) -> Result<Done> {
     let once = args.once;
     // Looked at before anything is started: a wrong path should not take half a minute to be told.
     let paths = match args.paths.as_slice() {
@@ -144,19 +183,13 @@ async fn job(args: Job, output: &Output) -> Result<ExitCode> {
     if once {
         output.result(&report, format_args!("{report}{}", verify::describe(&verdicts)));
         stack.stop().await;
-        return Ok(if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        let code = if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return Ok(Done::Exit(code));
     }
 
     output.result(&report, format_args!("{report}{}", verify::describe(&verdicts)));
     output.say(stack.what_next(&report));
-    let parts = stack.watch();
-    tokio::select! {
-        () = run::daemon(anchorer, indexer, POLL) => {}
-        died = parts => bail!("{died} has ended by itself; see its log in {}", args.data_dir.display()),
-    }
-    output.say("\nstopping");
-    stack.stop().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(Done::Up(Box::new(Up { stack, anchorer, indexer })))
 }
 
 /// The sample that the project ships.

@@ -109,6 +109,11 @@ impl Stack {
         }
     }
 
+    /// The data directory, as it is shown.
+    pub(super) fn dir(&self) -> String {
+        shown(&self.data_dir)
+    }
+
     /// Stops what was started, the database last.
     pub(super) async fn stop(&self) {
         if let Some(anvil) = locked(&self.anvil, Option::take) {
@@ -121,7 +126,7 @@ impl Stack {
 
     /// Commands to go on with.
     pub(super) fn what_next(&self, report: &Report) -> String {
-        let dir = shown(&self.data_dir);
+        let dir = self.dir();
         let tenant = report.first_tenant();
         let tenant = if tenant.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c))
         {
