@@ -1,8 +1,7 @@
 //! AWS CloudTrail: which member of a record becomes which field.
 
 use super::error::Problem;
-use super::format::Extracted;
-use super::record::RecordFields;
+use super::record::{Extracted, RecordFields};
 use super::value::{Members, text};
 
 /// The member that makes an object an envelope of records.

@@ -6,8 +6,7 @@ use std::io;
 use cofferdam_core::json::JsonErrorKind;
 use cofferdam_core::{FieldError, TimestampError};
 
-use super::ndjson;
-use super::record::Origin;
+use super::record::{MEMBERS, Origin};
 use super::split::RECORD_LIMIT;
 
 /// The most characters of a log's own text that a message repeats.
@@ -147,7 +146,7 @@ pub enum Problem {
     #[error(
         "unknown member {}; a record has {}, and any other JSON log can be read with --format map",
         Shown(member),
-        ndjson::MEMBERS.join(", ")
+        MEMBERS.join(", ")
     )]
     UnknownMember {
         /// Its name.

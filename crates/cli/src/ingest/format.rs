@@ -2,9 +2,9 @@
 
 use super::error::Problem;
 use super::map::Mapping;
-use super::record::RecordFields;
+use super::record::Extracted;
 use super::value::Members;
-use super::{cloudtrail, map, ndjson};
+use super::{cloudtrail, map, ndjson, record};
 
 /// What a file's records look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +20,6 @@ pub enum Format {
     Ndjson,
     /// Any JSON log, read through JSON pointers.
     Map(Mapping),
-}
-
-/// What a record says, before it has been validated. An empty text is an absent value.
-#[derive(Debug)]
-pub(super) struct Extracted {
-    pub(super) tenant: String,
-    pub(super) fields: RecordFields,
 }
 
 impl Format {
@@ -46,7 +39,7 @@ impl Format {
         }
         let members = Members::of(record)?;
         let count = |marks: &[&str]| members.names().filter(|name| marks.contains(name)).count();
-        match (count(&cloudtrail::MARKS), count(&ndjson::MEMBERS)) {
+        match (count(&cloudtrail::MARKS), count(&record::MEMBERS)) {
             (2.., 0..2) => Ok(Self::CloudTrail),
             (0..2, 2..) => Ok(Self::Ndjson),
             _ => Err(Problem::Undecided),

@@ -1,9 +1,8 @@
 //! Any JSON log: JSON pointers say where a record keeps what an entry needs.
 
 use super::error::Problem;
-use super::format::Extracted;
 use super::pointer::Pointer;
-use super::record::RecordFields;
+use super::record::{Extracted, RecordFields};
 use super::value::{Members, text};
 
 /// Where the records of some JSON log keep their values.

@@ -1,23 +1,8 @@
 //! Cofferdam NDJSON: one object a line, whose members are the entry's fields and its tenant.
 
 use super::error::Problem;
-use super::format::Extracted;
-use super::record::RecordFields;
+use super::record::{Extracted, MEMBERS, RecordFields};
 use super::value::{Members, text};
-
-/// The members of a record. Every other name is refused: a misspelt field must not get lost.
-pub(super) const MEMBERS: [&str; 10] = [
-    "action",
-    "actor",
-    "external_id",
-    "occurred_at",
-    "payload",
-    "policy_version",
-    "reason",
-    "resource",
-    "result",
-    "tenant",
-];
 
 /// The member that names the tenant.
 pub(super) const TENANT: &str = "tenant";

@@ -55,3 +55,24 @@ pub struct RecordFields {
     /// How it ended.
     pub result: String,
 }
+
+/// What a record says, before it has been validated. An empty text is an absent value.
+#[derive(Debug)]
+pub(super) struct Extracted {
+    pub(super) tenant: String,
+    pub(super) fields: RecordFields,
+}
+
+/// The members of a Cofferdam NDJSON record. Every other name is refused: a misspelt field must not get lost.
+pub(super) const MEMBERS: [&str; 10] = [
+    "action",
+    "actor",
+    "external_id",
+    "occurred_at",
+    "payload",
+    "policy_version",
+    "reason",
+    "resource",
+    "result",
+    "tenant",
+];

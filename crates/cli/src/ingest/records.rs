@@ -8,8 +8,8 @@ use cofferdam_core::json::{self, JsonError, JsonErrorKind};
 use cofferdam_core::{FieldError, FieldName, Fields, Timestamp};
 
 use super::error::{IngestError, Problem};
-use super::format::{Extracted, Format};
-use super::record::{Origin, Record, RecordFields};
+use super::format::Format;
+use super::record::{Extracted, Origin, Record, RecordFields};
 use super::sources::{Progress, Source};
 use super::split::{Piece, Position, SplitError, Splitter};
 
