@@ -125,10 +125,10 @@ contract PolicyRegistryFuzzTest is PolicyRegistryTest {
         // The ten words of the verdict, or the 65 bytes of the signature after offset and length.
         uint256 place = bit % (10 * 256 + 65 * 8);
         uint256 position = 4 + place / 8 + (place < 2_560 ? 0 : 64);
-        data[position] ^= bytes1(uint8(1 << (place % 8)));
+        data[position] ^= bytes1(0x01) << (place % 8);
         (bool ok,) = address(registry).staticcall(data);
         assertFalse(ok, "a damaged verdict was taken");
-        data[position] ^= bytes1(uint8(1 << (place % 8)));
+        data[position] ^= bytes1(0x01) << (place % 8);
         (ok,) = address(registry).staticcall(data);
         assertTrue(ok);
     }

@@ -97,7 +97,7 @@ contract MCPAgentRegistryHandler is MCPAgentRegistryTest {
         tenant %= TENANTS;
         Mirror storage mirror = _mirrors[tenant][_agent(dice)][_capability(dice)];
         bool good = mirror.granted && mirror.notAfter < 2 ** 47 - 1 days;
-        uint48 notAfter = mirror.notAfter + 1 + uint48(dice >> 128) % 1 days;
+        uint48 notAfter = mirror.notAfter + 1 + uint48((dice >> 128) % 1 days);
         bytes32[] memory before = _open();
         vm.prank(_authority(tenant));
         try registry.extend(_tenantIds[tenant], _agent(dice), _capability(dice), notAfter) {
@@ -364,8 +364,8 @@ contract MCPAgentRegistryHandler is MCPAgentRegistryTest {
 
     /// @dev Windows of up to two days that begin within two days of the start.
     function _someWindow(uint256 dice) private pure returns (IMCPAgentRegistry.Window memory) {
-        uint48 notBefore = START + uint48(dice >> 16) % 2 days;
-        return IMCPAgentRegistry.Window(notBefore, notBefore + uint48(dice >> 80) % 2 days);
+        uint48 notBefore = START + uint48((dice >> 16) % 2 days);
+        return IMCPAgentRegistry.Window(notBefore, notBefore + uint48((dice >> 80) % 2 days));
     }
 
     function _authority(uint256 tenant) private view returns (address) {

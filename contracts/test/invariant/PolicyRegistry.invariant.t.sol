@@ -7,8 +7,8 @@ import {BaseTest} from "../utils/BaseTest.sol";
 import {PolicyRegistryHandler} from "./PolicyRegistryHandler.sol";
 
 /// @notice Invariants of the architecture that are PolicyRegistry's, over what the handler does.
-/// forge-config: default.invariant.runs = 16
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 8
+/// forge-config: default.invariant.depth = 96
 contract PolicyRegistryInvariantTest is BaseTest, StdInvariant {
     uint256 private constant TENANTS = 3;
 
