@@ -4,9 +4,9 @@ pragma solidity 0.8.37;
 import {ECDSA} from "solady/utils/ECDSA.sol";
 import {EIP712} from "solady/utils/EIP712.sol";
 import {LibBit} from "solady/utils/LibBit.sol";
-import {SignatureCheckerLib} from "solady/utils/SignatureCheckerLib.sol";
 
 import {IAuditAnchor} from "./interfaces/IAuditAnchor.sol";
+import {Credentials} from "./libraries/Credentials.sol";
 import {Hashes} from "./libraries/Hashes.sol";
 import {HeadWord} from "./libraries/HeadWord.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
@@ -78,7 +78,7 @@ contract AuditAnchor is IAuditAnchor, EIP712 {
             keccak256(abi.encode(SET_ANCHORER_TYPEHASH, tenantId, anchorer, nonce, deadline))
         );
         // The authority's code runs in a static call, so the nonce read above still stands after it.
-        if (!_isSignedBy(authority, digest, signature)) {
+        if (!Credentials.isSignedBy(authority, digest, signature)) {
             revert AuditAnchor_BadSignature(tenantId, nonce, digest);
         }
         _setAnchorer(tenantId, anchorer, nonce);
@@ -219,18 +219,6 @@ contract AuditAnchor is IAuditAnchor, EIP712 {
         TenantHead storage stored = _heads[tenantId];
         stored.word = stored.word.withAnchorer(anchorer);
         emit AnchorerSet(tenantId, anchorer, nonce);
-    }
-
-    /// @dev Whether `authority` signed `digest`: its own key first, whatever code it has (EIP-7702),
-    /// then its code. Solady's checker in one piece would ask an EOA that has code only for ERC-1271.
-    function _isSignedBy(address authority, bytes32 digest, bytes calldata signature)
-        private
-        view
-        returns (bool)
-    {
-        if (ECDSA.tryRecoverCalldata(digest, signature) == authority) return true;
-        if (authority.code.length == 0) return false;
-        return SignatureCheckerLib.isValidERC1271SignatureNowCalldata(authority, digest, signature);
     }
 
     /// @dev Whether `item` may be appended to the tenant of `head`, and if not, why. The signature

@@ -5,9 +5,9 @@ import {ScriptBase} from "forge-std/Base.sol";
 import {console} from "forge-std/console.sol";
 
 /// @title Deploy
-/// @notice Deploys AuditAnchor by CREATE2, salt zero, through the deployer that is at the same address
-/// on every chain: the contract is at the same address wherever the same source was compiled. Run it as
-/// often as you like; what is there already is left alone.
+/// @notice Deploys the contracts by CREATE2, salt zero, through the deployer that is at the same address
+/// on every chain: each is at the same address wherever the same source was compiled. Run it as often
+/// as you like; what is there already is left alone.
 ///
 /// ```sh
 /// forge script script/Deploy.s.sol --rpc-url "$RPC_URL" --broadcast --account <keystore account>
@@ -19,6 +19,13 @@ contract Deploy is ScriptBase {
     /// @dev Tells forge that this is a script.
     bool public constant IS_SCRIPT = true;
 
+    /// @notice Where everything is.
+    struct Deployment {
+        address auditAnchor;
+        address policyRegistry;
+        address mcpAgentRegistry;
+    }
+
     bytes32 private constant SALT = 0;
 
     /// @notice The chain has no CREATE2 deployer at its usual address.
@@ -28,12 +35,17 @@ contract Deploy is ScriptBase {
     error Deploy_Failed(address expected);
 
     /// @notice Deploys what is missing.
-    /// @return auditAnchor Where AuditAnchor is.
-    function run() external returns (address auditAnchor) {
-        return _deploy("AuditAnchor", vmSafe.getCode("AuditAnchor.sol:AuditAnchor"));
+    /// @return deployment Where everything is.
+    function run() external returns (Deployment memory deployment) {
+        deployment.auditAnchor = _deploy("AuditAnchor");
+        deployment.policyRegistry = _deploy("PolicyRegistry");
+        deployment.mcpAgentRegistry = _deploy("MCPAgentRegistry");
+        // A new one is mined after this block, so an indexer can start here.
+        console.log("chain %d, seen from block %d", block.chainid, block.number);
     }
 
-    function _deploy(string memory name, bytes memory initCode) private returns (address target) {
+    function _deploy(string memory name) private returns (address target) {
+        bytes memory initCode = vmSafe.getCode(string.concat(name, ".sol:", name));
         if (CREATE2_FACTORY.code.length == 0) {
             revert Deploy_NoDeployer(CREATE2_FACTORY, block.chainid);
         }
@@ -46,7 +58,5 @@ contract Deploy is ScriptBase {
         }
         console.log("%s %s %s", name, already ? "is already at" : "deployed at", target);
         console.log("  code hash %s", vmSafe.toString(target.codehash));
-        // A new one is mined after this block, so an indexer can start here.
-        console.log("  chain %d, seen from block %d", block.chainid, block.number);
     }
 }
