@@ -29,7 +29,7 @@ using GrantWordLib for GrantWord global;
 
 /// @title GrantWordLib
 /// @notice Makes, reads and extends a grant's word.
-/// @dev A struct with the same bits costs `isScoped` 200 gas more, whether it is read from storage
+/// @dev A struct with the same bits costs `isScoped` over 200 gas more, whether it is read from storage
 /// field by field or copied to memory: the compiler does not see that all its reads are one.
 // Casts below cut off exactly the bits that the picture above gives to the neighbours.
 // forge-lint: disable-start(unsafe-typecast)
