@@ -28,9 +28,9 @@ use crate::{
 };
 
 /// Records handed to the database together.
-const GROUP_RECORDS: usize = 2_000;
+const GROUP_RECORDS: usize = 8_000;
 /// The most bytes of them, so that memory stays flat however large records are.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: usize = 8 << 20;
 
 /// Append audit records to tenants' logs
 #[derive(Debug, clap::Args)]
