@@ -149,13 +149,22 @@ fn binaries(
     if user.is_none() || open_to_others(&native) {
         return Ok(native);
     }
-    let copy = outside_home(data, "binaries");
+    // Beside the cluster, so that what removes the one removes the other.
+    let inside = data.join("postgres-binaries");
+    let private = open_to_others(&inside);
+    let copy = if private { inside } else { outside_home(data, "binaries") };
     if !copy.join("bin/postgres").is_file() {
         fs::create_dir_all(&copy).map_err(DevnetError::io("cannot create", &copy))?;
         let status = Command::new("cp").arg("-RP").arg(native.join(".")).arg(&copy).status();
         status.map_err(DevnetError::io("cannot copy the Postgres binaries to", &copy))?;
+        if let (true, Some((uid, gid))) = (private, user) {
+            // The user that removes an ephemeral cluster must be able to remove these too.
+            let status =
+                Command::new("chown").args(["-R", &format!("{uid}:{gid}")]).arg(&copy).status();
+            status.map_err(DevnetError::io("cannot hand over", &copy))?;
+        }
     }
-    owned_by(&copy, 0)?;
+    owned_by(&copy, if private { user.map_or(0, |(uid, _)| uid) } else { 0 })?;
     Ok(copy)
 }
 
