@@ -23,6 +23,7 @@ async fn forge_deploys_to_the_one_address_however_often_it_is_run() {
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .args(["script", "script/Deploy.s.sol", "--broadcast", "--private-key", key])
             .args(["--rpc-url", stack.anvil.rpc_url().as_str()])
+            .args(["--skip", "contracts/test/**"])
             // Whatever else is being built there at this moment.
             .env("FOUNDRY_OUT", stack.dir().join("out"))
             .env("FOUNDRY_CACHE_PATH", stack.dir().join("cache"))
