@@ -20,6 +20,7 @@ struct Devnet {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     urls: [String; 2],
+    said: Vec<String>,
     dir: TempDir,
 }
 
@@ -51,7 +52,7 @@ impl Devnet {
         }
         let environment = environment(dir.path());
         let urls = ["RPC_URL", "DATABASE_URL"].map(|name| environment[name].clone());
-        Self { child, lines, urls, dir }
+        Self { child, lines, urls, said, dir }
     }
 
     /// One of the commands that it says to try next.
@@ -135,6 +136,37 @@ async fn it_takes_in_what_is_appended_and_stops_at_ctrl_c() {
         assert!(!devnet.urls.iter().any(|url| listens(url)), "left running");
         devnet.is_gone().await;
     }
+}
+
+#[tokio::test]
+async fn what_it_says_to_try_next_works_when_pasted() {
+    let files = scratch();
+    let log = files.path().join("log.ndjson");
+    // A name that a shell would take apart.
+    std::fs::write(&log, records("O'Brien & Söhne", 0..3)).unwrap();
+    let mut devnet = Devnet::start(scratch(), &log).await;
+    let at = devnet.said.iter().position(|line| line.starts_with("This stays up")).unwrap();
+    let commands: Vec<&str> =
+        devnet.said[at..].iter().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert!(commands.len() > 6 && commands[0].starts_with("source "), "{commands:?}");
+
+    let mut tampered = false;
+    for command in &commands[1..] {
+        // Only what the reader is to fill in, and where this test may write.
+        let receipt = files.path().join("receipt.json").display().to_string();
+        let command = command.replace("/tmp/receipt.json", &receipt);
+        let command = command.replace("PATH", &log.display().to_string());
+        let mut shell = Command::new("bash");
+        let script = format!("{}\n{command}", commands[0]);
+        shell.args(["-c", &script]).current_dir(std::env::temp_dir()).kill_on_drop(true);
+        tampered ^= command.contains("tamper");
+        let expected = i32::from(tampered && command == "cofferdam verify");
+        run(&mut shell).await.exits(expected);
+    }
+    assert!(!tampered, "it ends tampered with");
+    devnet.signal("-INT").await;
+    assert!(devnet.ended().await.0.success());
+    devnet.is_gone().await;
 }
 
 #[tokio::test]
