@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
 import {IERC7821} from "@openzeppelin/contracts/interfaces/draft-IERC7821.sol";
 import {IERC165} from "@openzeppelin/contracts/interfaces/IERC165.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
@@ -13,7 +12,6 @@ import {ECDSA} from "solady/utils/ECDSA.sol";
 import {EIP712} from "solady/utils/EIP712.sol";
 
 import {ISmartAccount} from "./interfaces/ISmartAccount.sol";
-import {AccountCalls} from "./libraries/AccountCalls.sol";
 import {AccountLimits} from "./libraries/AccountLimits.sol";
 import {AccountProposals} from "./libraries/AccountProposals.sol";
 import {AccountState} from "./libraries/AccountState.sol";
@@ -47,39 +45,47 @@ contract SmartAccount is AccountProposals, ERC1271, IERC721Receiver, IERC1155Rec
 
     /// @notice Sets the account up. Caller: the factory, in the transaction that creates it.
     /// @param configuration What it starts with.
-    /// @param salt Tells accounts of the same configuration apart.
-    function initialize(Configuration calldata configuration, bytes32 salt) external {
+    function initialize(Configuration calldata configuration, bytes32) external {
         if (msg.sender != FACTORY) revert SmartAccount_WrongCaller(FACTORY, msg.sender);
+        uint104 perCall = configuration.nativePerCall;
+        uint104 perDay = configuration.nativePerDay;
         uint24 delay = configuration.delay;
+        bytes32[] calldata holders = configuration.holders;
         if (delay < MIN_DELAY || delay > MAX_DELAY) revert SmartAccount_BadDelay(delay);
-        uint256 word = uint256(configuration.nativePerCall)
-            | (uint256(configuration.nativePerDay) << 104) | (uint256(delay) << 208);
+        uint256 word = perCall | (uint256(perDay) << 104) | (uint256(delay) << 208);
         assembly ("memory-safe") {
             // Assembly, here and below: the compiler writes a word once for each member in it.
             sstore(_settings.slot, word)
         }
 
-        uint256 owners = 0;
-        uint256 guardians = 0;
-        for (uint256 i = 0; i < configuration.holders.length; ++i) {
-            Holder calldata given = configuration.holders[i];
-            if (
-                given.role == Role.None || _roles[given.holder].role != Role.None
-                    || given.holder == address(0) || given.holder == address(this)
-            ) {
-                revert SmartAccount_BadRole(given.holder, given.role);
-            }
-            if (given.role == Role.Owner) ++owners;
-            if (given.role == Role.Guardian) ++guardians;
-            RoleWord storage stored = _roles[given.holder];
-            word = uint256(given.role) | (1 << 8);
+        // How many holders each role has, 32 bits for each.
+        uint256 counts = 0;
+        for (uint256 i = 0; i < holders.length; ++i) {
+            uint256 role = uint256(holders[i]) >> 160;
+            // forge-lint: disable-next-line(unsafe-typecast) the role was cut off
+            address holder = address(uint160(uint256(holders[i])));
+            RoleWord storage stored = _roles[holder];
             assembly ("memory-safe") {
-                sstore(stored.slot, word)
+                word := sload(stored.slot)
+                sstore(stored.slot, or(role, 0x100))
             }
+            if (
+                role == 0 || role > uint256(type(Role).max) || word != 0 || holder == address(0)
+                    || holder == address(this)
+            ) {
+                revert SmartAccount_BadRole(holder, Role.None);
+            }
+            counts += 1 << (role << 5);
         }
-        if (owners != 1) revert SmartAccount_BadRole(address(0), Role.Owner);
-        if (guardians != 1) revert SmartAccount_BadRole(address(0), Role.Guardian);
-        emit Initialized(_self(), 0, configuration, salt);
+        // forge-lint: disable-start(unsafe-typecast) cuts off the neighbours
+        if (uint32(counts >> (uint256(Role.Owner) << 5)) != 1) {
+            revert SmartAccount_BadRole(address(0), Role.Owner);
+        }
+        if (uint32(counts >> (uint256(Role.Guardian) << 5)) != 1) {
+            revert SmartAccount_BadRole(address(0), Role.Guardian);
+        }
+        // forge-lint: disable-end(unsafe-typecast)
+        emit Initialized(_self(), 0, perCall, perDay, delay, holders);
     }
 
     // ------------------------------------------------------------ signatures
@@ -189,11 +195,6 @@ contract SmartAccount is AccountProposals, ERC1271, IERC721Receiver, IERC1155Rec
     // ---------------------------------------------------------------- views
 
     /// @inheritdoc ISmartAccount
-    function tenantId() external view returns (bytes32) {
-        return _self();
-    }
-
-    /// @inheritdoc ISmartAccount
     function entryPoint() external view returns (address) {
         return ENTRY_POINT;
     }
@@ -237,11 +238,6 @@ contract SmartAccount is AccountProposals, ERC1271, IERC721Receiver, IERC1155Rec
     /// @inheritdoc ISmartAccount
     function counters() external view returns (uint64 nextChange, uint64 nextEvent) {
         return (_counters.changes, _counters.events + 1);
-    }
-
-    /// @inheritdoc ISmartAccount
-    function hashCalls(Execution[] calldata calls) external pure returns (bytes32) {
-        return AccountCalls.hash(calls);
     }
 
     // ------------------------------------------------------------ internals

@@ -52,22 +52,17 @@ interface ISmartAccount {
         Guardian
     }
 
-    /// @notice A key and its role.
-    struct Holder {
-        address holder;
-        Role role;
-    }
-
     /// @notice What an account starts with, and what its address commits to.
     /// @param nativePerCall Most that one call may send, in wei.
     /// @param nativePerDay Most that two neighbouring UTC days may cost together, in wei, fees included.
     /// @param delay How long one principal's change waits, in seconds: 1 hour to 30 days.
-    /// @param holders One owner, one guardian, any number of gates.
+    /// @param holders One owner, one guardian, any number of gates: `role u96 ‖ address`. Packed, because
+    /// a struct for each would put the creation of an account over its budget of gas.
     struct Configuration {
         uint104 nativePerCall;
         uint104 nativePerDay;
         uint24 delay;
-        Holder[] holders;
+        bytes32[] holders;
     }
 
     /// @notice What an agent proposed. Its hash with the tenant is the proposal's id.
@@ -99,7 +94,12 @@ interface ISmartAccount {
 
     /// @notice The account was created. This is its event 0.
     event Initialized(
-        bytes32 indexed tenantId, uint64 eventIndex, Configuration configuration, bytes32 salt
+        bytes32 indexed tenantId,
+        uint64 eventIndex,
+        uint104 nativePerCall,
+        uint104 nativePerDay,
+        uint24 delay,
+        bytes32[] holders
     );
 
     /// @notice `holder` has `role` from now on.
@@ -398,9 +398,6 @@ interface ISmartAccount {
 
     // ---------------------------------------------------------------- views
 
-    /// @notice The account as a tenant.
-    function tenantId() external view returns (bytes32);
-
     /// @notice The one EntryPoint.
     function entryPoint() external view returns (address);
 
@@ -431,9 +428,6 @@ interface ISmartAccount {
 
     /// @notice How far a proposal is.
     function stageOf(bytes32 id) external view returns (Stage);
-
-    /// @notice What a verdict calls `calls`.
-    function hashCalls(Execution[] calldata calls) external pure returns (bytes32);
 
     /// @notice The id of a proposal.
     function proposalId(Proposal calldata proposal) external view returns (bytes32);

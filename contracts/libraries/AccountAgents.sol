@@ -59,8 +59,14 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
         // forge-lint: disable-next-line(unsafe-typecast) nonce = agent ‖ lane ‖ sequence
         address agent = address(uint160(userOp.nonce >> 96));
 
+        // Recovery that fails gives the zero address.
         bool failed = agent == address(0)
-            || ECDSA.tryRecoverCalldata(userOpHash, signature[:SIGNATURE_LENGTH]) != agent;
+            || ECDSA.tryRecover(
+                    userOpHash,
+                    uint8(signature[0x40]),
+                    bytes32(signature[0x00:0x20]),
+                    bytes32(signature[0x20:0x40])
+                ) != agent;
         uint256 fee = _maxFeeOf(userOp);
         (uint256 validAfter, uint256 validUntil) = _reserve(
             agent, userOp.nonce, _callsOf(userOp.callData), fee, signature[SIGNATURE_LENGTH:]
@@ -140,14 +146,15 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
         uint256 fee,
         bytes calldata authorisation
     ) private returns (uint256, uint256) {
-        Settings memory current = _settings;
-        if (current.frozen) revert SmartAccount_Frozen();
+        uint256 settings_ = _settingsWord();
+        if (settings_ >> 240 != 0) revert SmartAccount_Frozen();
         AccountRegistries.Claim memory claim;
         claim.agent = agent;
         claim.nonce = nonce;
         claim.callsHash = AccountCalls.hash(calls);
         claim.outcome = IPolicyRegistry.Outcome.ALLOW;
-        _check(claim, authorisation, current.delay);
+        // forge-lint: disable-next-line(unsafe-typecast) cuts off the neighbours
+        _check(claim, authorisation, uint24(settings_ >> 208));
 
         if (fee > claim.maxFee) revert SmartAccount_OverMaxFee(claim.maxFee, fee);
         // Timestamps, a fee below 2^128, and values below 2^104 each: nothing overflows.
@@ -160,8 +167,10 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
                     uint48(claim.validAfter), uint48(claim.validUntil)
                 );
             }
-            fee += _reserveCalls(calls, current.perCall, claim, day);
-            _nativeLedger.reserve(address(0), fee, current.perDay, day);
+            // forge-lint: disable-start(unsafe-typecast) cuts off the neighbours
+            fee += _reserveCalls(calls, uint104(settings_), claim, day);
+            _nativeLedger.reserve(address(0), fee, uint104(settings_ >> 104), day);
+            // forge-lint: disable-end(unsafe-typecast)
         }
         return (claim.validAfter, claim.validUntil);
     }
@@ -245,12 +254,12 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
 
     /// @dev Makes calls and then compares what every limited asset fell by with what the calls said.
     function _runWatched(Execution[] calldata calls) private {
-        Settings storage current = _settings;
-        if (current.frozen) revert SmartAccount_Frozen();
-        if (current.tokens == 0) {
+        // Neither frozen nor with limited tokens, as mostly.
+        if (_settingsWord() >> 232 == 0) {
             _runWatchingNative(calls);
             return;
         }
+        _requireNotFrozen();
         address[] memory tokens = _tokens;
         uint256[] memory before = new uint256[](tokens.length);
         for (uint256 i = 0; i < tokens.length; ++i) {
@@ -311,13 +320,15 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
     /// read here lies where `execute` will read it: the offset of `executionData` is fixed.
     function _callsOf(bytes calldata callData) private pure returns (Execution[] calldata calls) {
         if (
-            callData.length < 0x44 || bytes4(callData) != this.execute.selector
+            callData.length < 0x64 || bytes4(callData) != this.execute.selector
                 || uint256(bytes32(callData[0x24:0x44])) != 0x40
         ) {
             revert SmartAccount_BadCallData();
         }
         bytes32 mode = bytes32(callData[0x04:0x24]);
         if (mode != AccountCalls.MODE_BATCH) revert SmartAccount_BadMode(mode);
-        return AccountCalls.decode(AccountCalls.bytesAt(callData[0x04:], 0x20));
+        uint256 length = uint256(bytes32(callData[0x44:0x64]));
+        if (length > callData.length - 0x64) revert SmartAccount_BadCallData();
+        return AccountCalls.decode(callData[0x64:0x64 + length]);
     }
 }

@@ -124,12 +124,16 @@ abstract contract SmartAccountTest is BaseTest {
         configuration.nativePerCall = PER_CALL;
         configuration.nativePerDay = PER_DAY;
         configuration.delay = DELAY;
-        configuration.holders = new ISmartAccount.Holder[](5);
-        configuration.holders[0] = ISmartAccount.Holder(owner, ISmartAccount.Role.Owner);
-        configuration.holders[1] = ISmartAccount.Holder(approver, ISmartAccount.Role.Approver);
-        configuration.holders[2] = ISmartAccount.Holder(authoriser, ISmartAccount.Role.Authoriser);
-        configuration.holders[3] = ISmartAccount.Holder(executor, ISmartAccount.Role.Executor);
-        configuration.holders[4] = ISmartAccount.Holder(guardian, ISmartAccount.Role.Guardian);
+        configuration.holders = new bytes32[](5);
+        configuration.holders[0] = _holder(owner, ISmartAccount.Role.Owner);
+        configuration.holders[1] = _holder(approver, ISmartAccount.Role.Approver);
+        configuration.holders[2] = _holder(authoriser, ISmartAccount.Role.Authoriser);
+        configuration.holders[3] = _holder(executor, ISmartAccount.Role.Executor);
+        configuration.holders[4] = _holder(guardian, ISmartAccount.Role.Guardian);
+    }
+
+    function _holder(address holder, ISmartAccount.Role role) internal pure returns (bytes32) {
+        return bytes32((uint256(role) << 160) | uint160(holder));
     }
 
     function _policy() internal view returns (IPolicyRegistry.Policy memory) {
