@@ -75,7 +75,7 @@ contract SmartAccount is AccountProposals, ERC1271, IERC721Receiver, IERC1155Rec
             ) {
                 revert SmartAccount_BadRole(holder, Role.None);
             }
-            counts += 1 << (role << 5);
+            counts += uint256(1) << (role << 5);
         }
         // forge-lint: disable-start(unsafe-typecast) cuts off the neighbours
         if (uint32(counts >> (uint256(Role.Owner) << 5)) != 1) {

@@ -29,6 +29,9 @@ interface INonceIncrement {
 /// and registry storage associated with it, and neither clock nor balance nor code (ERC-7562). Times
 /// go back to the EntryPoint as a window; the day that limits need is the one UTC day in which the
 /// window lies. The direct way makes the same checks and looks at the clock itself.
+// Casts below cut off neighbours in a packed word, what was found to be zero, or nothing: times are
+// below 2^47, and selectors are the first four bytes.
+// forge-lint: disable-start(unsafe-typecast)
 abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
     using AccountLimits for AccountLimits.Ledger;
     using AccountRegistries for AccountRegistries.Claim;
@@ -56,7 +59,6 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
         }
         bytes calldata signature = userOp.signature;
         if (signature.length < SIGNATURE_LENGTH) revert SmartAccount_BadAuthorisation();
-        // forge-lint: disable-next-line(unsafe-typecast) nonce = agent ‖ lane ‖ sequence
         address agent = address(uint160(userOp.nonce >> 96));
 
         // Recovery that fails gives the zero address.
@@ -120,9 +122,7 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
 
     /// @dev Consumes the agent's nonce at the EntryPoint, so that a verdict is good for one way only.
     function _useNonce(address agent, uint256 nonce) internal {
-        // forge-lint: disable-next-line(unsafe-typecast) what is cut off is zero
         if (nonce >> 96 != uint160(agent)) revert SmartAccount_ForeignNonce(nonce, agent);
-        // forge-lint: disable-next-line(unsafe-typecast) what is cut off is zero
         uint192 key = uint192(nonce >> 64);
         uint256 expected = IEntryPointNonces(ENTRY_POINT).getNonce(address(this), key);
         if (nonce != expected) revert SmartAccount_WrongNonce(expected, nonce);
@@ -131,7 +131,6 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
 
     function _requireNow(uint256 validAfter, uint256 validUntil) internal view {
         if (block.timestamp <= validAfter || block.timestamp > validUntil) {
-            // forge-lint: disable-next-line(unsafe-typecast) both are below 2^47
             revert SmartAccount_OutsideWindow(
                 uint48(validAfter), uint48(validUntil), block.timestamp
             );
@@ -153,7 +152,6 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
         claim.nonce = nonce;
         claim.callsHash = AccountCalls.hash(calls);
         claim.outcome = IPolicyRegistry.Outcome.ALLOW;
-        // forge-lint: disable-next-line(unsafe-typecast) cuts off the neighbours
         _check(claim, authorisation, uint24(settings_ >> 208));
 
         if (fee > claim.maxFee) revert SmartAccount_OverMaxFee(claim.maxFee, fee);
@@ -162,15 +160,12 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
             uint256 day = claim.validUntil / 1 days;
             // Good are the seconds after `validAfter`.
             if ((claim.validAfter + 1) / 1 days != day) {
-                // forge-lint: disable-next-line(unsafe-typecast) both are below 2^47
                 revert SmartAccount_WindowSpansDays(
                     uint48(claim.validAfter), uint48(claim.validUntil)
                 );
             }
-            // forge-lint: disable-start(unsafe-typecast) cuts off the neighbours
             fee += _reserveCalls(calls, uint104(settings_), claim, day);
             _nativeLedger.reserve(address(0), fee, uint104(settings_ >> 104), day);
-            // forge-lint: disable-end(unsafe-typecast)
         }
         return (claim.validAfter, claim.validUntil);
     }
@@ -247,7 +242,6 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
             }
         }
         if (claim.validAfter >= claim.validUntil) {
-            // forge-lint: disable-next-line(unsafe-typecast) far below 2^48
             revert SmartAccount_NeverGood(uint48(claim.validAfter), uint48(claim.validUntil));
         }
     }
@@ -332,3 +326,4 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
         return AccountCalls.decode(callData[0x64:0x64 + length]);
     }
 }
+// forge-lint: disable-end(unsafe-typecast)

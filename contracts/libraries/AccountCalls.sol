@@ -123,6 +123,7 @@ library AccountCalls {
     /// the amount that it may cost the account.
     function erc20Amount(bytes calldata data) internal pure returns (bool isErc20, uint256 amount) {
         if (data.length < 4) return (false, 0);
+        // forge-lint: disable-next-line(unsafe-typecast) the selector
         bytes4 selector = bytes4(data);
         if (selector == IERC20.transfer.selector || selector == IERC20.approve.selector) {
             if (data.length != 0x44) revert ISmartAccount.SmartAccount_BadCallData();

@@ -300,6 +300,7 @@ abstract contract AccountChanges is AccountState {
 
     /// @dev What may be a change. A list: whatever is not on it cannot be reached.
     function _checkChange(address target, bytes calldata data, bool together) private view {
+        // forge-lint: disable-next-line(unsafe-typecast) the selector
         bytes4 selector = bytes4(data);
         bool good;
         if (target == address(this)) {

@@ -66,6 +66,7 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
         (uint256 agentKey, address as_) = _someAgent(seed);
         (Execution[] memory calls, bytes32 capability) = _someCalls(what);
         PackedUserOperation memory op = _unsigned(calls);
+        // forge-lint: disable-next-line(unsafe-typecast) below three
         op.nonce = _nonceOf(as_, uint32(seed % 3));
         if (dearly) op.gasFees = bytes32((uint256(90 gwei) << 128) | 90 gwei);
         Terms memory terms = _someTerms(seed, capability);

@@ -281,7 +281,7 @@ contract SmartAccountChangesTest is SmartAccountTest {
             abi.encodeCall(account.replaceGuardian, (guardian, stranger)),
             abi.encodeCall(account.setDelay, (uint24(1 hours))),
             abi.encodeCall(account.unfreeze, ()),
-            abi.encodeCall(account.allowSignature, (bytes32("hash"), type(uint48).max))
+            abi.encodeCall(account.allowSignature, (keccak256("hash"), type(uint48).max))
         ];
         address[4] memory all = [owner, guardian, agent, address(entryPoint)];
         for (uint256 i = 0; i < changes.length; ++i) {
@@ -300,7 +300,7 @@ contract SmartAccountChangesTest is SmartAccountTest {
     /// @dev The list of what a change can be has no entry that sends anything.
     function test_OnlyWhatIsListedIsAChange() public {
         bytes[5] memory datas = [
-            abi.encodeCall(account.allowSignature, (bytes32("hash"), type(uint48).max)),
+            abi.encodeCall(account.allowSignature, (keccak256("hash"), type(uint48).max)),
             abi.encodeCall(account.withdrawDeposit, (1)),
             abi.encodeCall(
                 agents.grantSigned,
@@ -480,7 +480,7 @@ contract SmartAccountChangesTest is SmartAccountTest {
         bytes[9] memory all = [
             abi.encodeCall(account.lowerLimit, (address(0), 0, 0)),
             abi.encodeCall(account.lengthenDelay, (DELAY)),
-            abi.encodeCall(account.disallowSignature, (bytes32("hash"))),
+            abi.encodeCall(account.disallowSignature, (keccak256("hash"))),
             abi.encodeCall(account.revokePolicy, ()),
             abi.encodeCall(account.revokeGrant, (agent, PAY)),
             abi.encodeCall(account.revokeAgent, (agent)),

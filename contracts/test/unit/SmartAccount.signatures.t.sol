@@ -153,7 +153,7 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
         assertEq(_ask(_hash(), ""), NO);
         _allow(_hash(), START + 1 days);
         assertEq(_ask(_hash(), ""), YES);
-        assertEq(_ask(bytes32("other"), ""), NO);
+        assertEq(_ask(keccak256("other"), ""), NO);
         vm.warp(START + 1 days);
         assertEq(_ask(_hash(), ""), YES);
         vm.warp(START + 1 days + 1);

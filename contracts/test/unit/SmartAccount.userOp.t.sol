@@ -177,7 +177,7 @@ contract SmartAccountUserOpTest is SmartAccountTest {
 
     function test_AWindowLiesWithinOneDay() public {
         Terms memory terms = _terms();
-        terms.validUntil = uint48((START_DAY + 1) * 1 days);
+        terms.validUntil = START - START % 1 days + 1 days;
         _refuse(
             _op(_send(1), terms),
             abi.encodeWithSelector(
@@ -189,7 +189,7 @@ contract SmartAccountUserOpTest is SmartAccountTest {
         terms.validUntil -= 1;
         _handle(_op(_send(1), terms));
         // The first second of a day belongs to it: good is what comes after `validAfter`.
-        terms.validAfter = uint48(START_DAY * 1 days) - 1;
+        terms.validAfter = START - START % 1 days - 1;
         _handle(_op(_send(1), terms));
         terms.validAfter -= 1;
         assertTrue(_fails(_op(_send(1), terms)));
@@ -371,5 +371,12 @@ contract SmartAccountUserOpTest is SmartAccountTest {
         } catch {
             return true;
         }
+    }
+}
+
+/// @notice The same at EntryPoint v0.9.
+contract SmartAccountUserOpV09Test is SmartAccountUserOpTest {
+    function _entryPointArtifact() internal pure override returns (string memory) {
+        return "node_modules/account-abstraction-v09/artifacts/EntryPoint.json";
     }
 }

@@ -66,6 +66,7 @@ contract SmartAccountValidationTest is SmartAccountTest {
         vm.roll(seed % 2 ** 32);
         vm.fee(seed % 2 ** 50);
         vm.prevrandao(bytes32(seed));
+        // forge-lint: disable-next-line(unsafe-typecast) any address will do
         vm.coinbase(address(uint160(seed)));
         vm.txGasPrice(seed % 2 ** 60);
         vm.deal(address(account), 1 + seed % 2 ** 90);

@@ -45,6 +45,6 @@ contract Bomb {
     }
 
     function take(IERC20 token, uint256 amount) external {
-        token.transferFrom(msg.sender, address(this), amount);
+        if (!token.transferFrom(msg.sender, address(this), amount)) revert();
     }
 }
