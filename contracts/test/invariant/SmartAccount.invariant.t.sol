@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {StdInvariant} from "forge-std/StdInvariant.sol";
+
+import {SmartAccountAttacker} from "./SmartAccountAttacker.sol";
+
+/// @notice I6, once for every key: whoever has it alone takes nothing while the guardian vetoes in time.
+abstract contract OneStolenKey is SmartAccountAttacker, StdInvariant {
+    function setUp() public override {
+        super.setUp();
+        bytes4[] memory selectors = new bytes4[](13);
+        selectors[0] = this.operate.selector;
+        selectors[1] = this.operateDirectly.selector;
+        selectors[2] = this.propose.selector;
+        selectors[3] = this.passGates.selector;
+        selectors[4] = this.changeTogether.selector;
+        selectors[5] = this.schedule.selector;
+        selectors[6] = this.applyScheduled.selector;
+        selectors[7] = this.takeOver.selector;
+        selectors[8] = this.callAnything.selector;
+        selectors[9] = this.signForTheAccount.selector;
+        selectors[10] = this.takeDirectly.selector;
+        selectors[11] = this.wait.selector;
+        selectors[12] = this.passGates.selector;
+        targetContract(address(this));
+        targetSelector(FuzzSelector(address(this), selectors));
+    }
+
+    function invariant_I6_NoSingleKeyMovesValue() public view {
+        assertEq(taken, "", "taken");
+    }
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenOwnerInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("owner"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenAgentInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("agent"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenVerdictSignerInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("verdict signer"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenApproverInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("approver"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenAuthoriserInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("authoriser"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenExecutorInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("executor"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenGuardianInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("guardian"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenGasWalletInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("gas wallet"))) {}
+}
+
+/// forge-config: default.invariant.runs = 12
+/// forge-config: default.invariant.depth = 48
+contract StolenAnchorerInvariantTest is OneStolenKey {
+    constructor() SmartAccountAttacker(uint256(keccak256("anchorer"))) {}
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/interfaces/IERC20.sol";
+
+import {TestToken} from "./Tokens.sol";
+
+/// @notice Burns twice what it is told to move.
+contract FeeToken is TestToken {
+    function _move(address from, address to, uint256 amount) internal override {
+        super._move(from, to, amount);
+        balanceOf[from] -= amount;
+    }
+}
+
+/// @notice Calls somebody back, with whatever it was told, whenever it moves.
+contract CallbackToken is TestToken {
+    address public target;
+    bytes public data;
+    bool public succeeded;
+    bytes public result;
+
+    function arm(address target_, bytes calldata data_) external {
+        (target, data) = (target_, data_);
+    }
+
+    function _move(address from, address to, uint256 amount) internal override {
+        super._move(from, to, amount);
+        if (target != address(0)) (succeeded, result) = target.call(data);
+    }
+}
+
+/// @notice Answers and reverts with a megabyte; takes from who calls it what it is allowed to.
+contract Bomb {
+    function explode() external pure {
+        assembly ("memory-safe") {
+            return(0x80, 1000000)
+        }
+    }
+
+    function fail() external pure {
+        assembly ("memory-safe") {
+            revert(0x80, 1000000)
+        }
+    }
+
+    function take(IERC20 token, uint256 amount) external {
+        if (!token.transferFrom(msg.sender, address(this), amount)) revert();
+    }
+}
