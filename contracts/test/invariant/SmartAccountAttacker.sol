@@ -38,6 +38,10 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
     uint256 private _native;
     uint256 private _tokens;
     uint64 private _lastSchedule;
+
+    /// @dev What waits under an id.
+    mapping(uint64 id => address target) private _waitingTarget;
+    mapping(uint64 id => bytes data) private _waitingData;
     ISmartAccount.Proposal private _proposal;
     Execution[] private _proposed;
 
@@ -147,16 +151,19 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
         vm.prank(ME);
         try account.schedule(target, data) returns (uint64 id) {
             _went();
-            if (id != 0) _lastSchedule = id;
+            if (id != 0) {
+                _lastSchedule = id;
+                (_waitingTarget[id], _waitingData[id]) = (target, data);
+            }
         } catch {}
         _look("a scheduled change");
     }
 
     /// @notice He tries to apply what waits.
-    function applyScheduled(uint256 what, uint64 back) external {
-        (address target, bytes memory data) = _someChange(what);
-        uint64 id = _lastSchedule - back % 3 % (_lastSchedule + 1);
-        _try(ME, abi.encodeCall(account.applyScheduled, (id, target, data)));
+    function applyScheduled(uint64 back) external {
+        if (_lastSchedule == 0) return;
+        uint64 id = _lastSchedule - (back % 4) % _lastSchedule;
+        _try(ME, abi.encodeCall(account.applyScheduled, (id, _waitingTarget[id], _waitingData[id])));
         _look("an applied change");
     }
 
@@ -203,12 +210,17 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
 
     /// @notice The registries and AuditAnchor, with signatures for the account that only he gave.
     function signForTheAccount(uint256 seed) external {
-        bytes memory one = _sign(KEY, keccak256("order"));
-        bytes[3] memory signatures = [
-            one,
-            abi.encodePacked(one, one),
-            abi.encodePacked(one, _sign(EVIL_AGENT_KEY, keccak256("order")))
-        ];
+        // As ERC-7739 nests what is signed as a message.
+        bytes32 message =
+            keccak256(abi.encode(keccak256("PersonalSign(bytes prefixed)"), keccak256("order")));
+        bytes32 nested = keccak256(
+            abi.encodePacked(
+                hex"1901", _domain("Cofferdam SmartAccount", address(account)), message
+            )
+        );
+        bytes memory one = _sign(KEY, nested);
+        bytes[3] memory signatures =
+            [one, abi.encodePacked(one, one), abi.encodePacked(one, _sign(EVIL_AGENT_KEY, nested))];
         for (uint256 i = 0; i < 3; ++i) {
             bytes4 answer =
                 IERC1271(address(account)).isValidSignature(keccak256("order"), signatures[i]);
