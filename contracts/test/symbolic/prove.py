@@ -31,7 +31,7 @@ WORK = ROOT / "target" / "prove"
 VENV_BIN = Path(sys.prefix) / "bin"
 ASSERTION_TIMEOUT = "60s"
 # Halmos gives up on a branch after 1 ms by default and then walks it in vain.
-BRANCHING_TIMEOUT = "5s"
+BRANCHING_TIMEOUT = "1s"
 # The lengths of `bytes` where a check does not say otherwise: both forms of an ECDSA signature, none, and more.
 HALMOS_TOML = '[global]\ndefault-bytes-lengths = "0,64,65,128"\n'
 # One run of Halmos, over all checks of a contract or one mutant. Only a hang takes this long.
