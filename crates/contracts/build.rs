@@ -9,8 +9,12 @@ use std::{
 
 /// What the artifacts depend on, relative to the project's root. The tests of the contracts are left
 /// out, so that editing one does not rebuild the Rust side.
-const INPUTS: [&str; 6] = [
+const INPUTS: [&str; 10] = [
     "contracts/AuditAnchor.sol",
+    "contracts/MCPAgentRegistry.sol",
+    "contracts/PolicyRegistry.sol",
+    "contracts/SmartAccount.sol",
+    "contracts/SmartAccountFactory.sol",
     "contracts/interfaces",
     "contracts/libraries",
     "foundry.toml",
@@ -36,7 +40,7 @@ fn main() {
         .arg(out.join("forge"))
         .arg("--cache-path")
         .arg(out.join("forge-cache"))
-        .arg("contracts/AuditAnchor.sol")
+        .args(INPUTS.iter().filter(|input| input.ends_with(".sol")))
         .output();
     match output {
         Ok(output) if output.status.success() => {}

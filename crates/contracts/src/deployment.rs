@@ -1,8 +1,11 @@
 //! Where the contracts are: CREATE2 gives the same address on every chain.
 
-use alloy::primitives::{Address, B256, Bytes, address};
+use alloy::{
+    primitives::{Address, B256, Bytes, address},
+    sol_types::SolConstructor,
+};
 
-use crate::AuditAnchor;
+use crate::{AuditAnchor, MCPAgentRegistry, PolicyRegistry, SmartAccountFactory};
 
 /// The deterministic deployment proxy that most chains have, Base, Base Sepolia and Anvil among them.
 /// Called with `salt ‖ init code`, it creates the contract.
@@ -14,6 +17,31 @@ pub const SALT: B256 = B256::ZERO;
 /// The address of AuditAnchor on every chain it was deployed to from these sources.
 pub fn audit_anchor() -> Address {
     DEPLOYER.create2_from_code(SALT, &AuditAnchor::BYTECODE)
+}
+
+/// The EntryPoint v0.8 of ERC-4337, at the address that it has on every chain.
+pub const ENTRY_POINT: Address = address!("4337084D9E255Ff0702461CF8895CE9E3b5Ff108");
+
+/// The address of PolicyRegistry on every chain.
+pub fn policy_registry() -> Address {
+    DEPLOYER.create2_from_code(SALT, &PolicyRegistry::BYTECODE)
+}
+
+/// The address of MCPAgentRegistry on every chain.
+pub fn mcp_agent_registry() -> Address {
+    DEPLOYER.create2_from_code(SALT, &MCPAgentRegistry::BYTECODE)
+}
+
+/// The address of SmartAccountFactory on every chain.
+pub fn smart_account_factory() -> Address {
+    let arguments = SmartAccountFactory::constructorCall {
+        entryPoint: ENTRY_POINT,
+        auditAnchor: audit_anchor(),
+        policyRegistry: policy_registry(),
+        agentRegistry: mcp_agent_registry(),
+    }
+    .abi_encode();
+    DEPLOYER.create2_from_code(SALT, [&SmartAccountFactory::BYTECODE[..], &arguments[..]].concat())
 }
 
 /// The calldata for [`DEPLOYER`] that creates AuditAnchor.

@@ -1,19 +1,27 @@
 //! Bindings of the Cofferdam contracts, built from their Solidity sources by forge.
 //!
-//! - [`AuditAnchor`] and the types of [`IAuditAnchor`]: the generated bindings.
+//! - [`AuditAnchor`], [`PolicyRegistry`], [`MCPAgentRegistry`], [`SmartAccount`], [`SmartAccountFactory`] with the
+//!   types of their interfaces, and [`IEntryPoint`]: the generated bindings.
 //! - [`Chain`]: a connection that has checked that the endpoint answers for the chain it should and
 //!   that the contract is there; every read goes through it.
 //! - [`deployment`]: where the contracts are, which is the same on every chain (CREATE2).
 //! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs.
 
-mod audit_anchor;
+mod bindings;
 mod chain;
 pub mod deployment;
 mod error;
 mod event;
 pub mod signing;
 
-pub use audit_anchor::{AuditAnchor, IAuditAnchor};
+pub use bindings::{
+    audit_anchor::{AuditAnchor, IAuditAnchor},
+    entry_point::IEntryPoint,
+    mcp_agent_registry::{IMCPAgentRegistry, MCPAgentRegistry},
+    policy_registry::{IPolicyRegistry, PolicyRegistry},
+    smart_account::{ISmartAccount, SmartAccount},
+    smart_account_factory::SmartAccountFactory,
+};
 pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
