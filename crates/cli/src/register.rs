@@ -5,10 +5,13 @@ use std::time::Duration;
 use alloy::{
     primitives::{Address, Bytes},
     signers::{SignerSync, local::PrivateKeySigner},
-    sol_types::SolCall,
+    sol_types::{SolCall, SolStruct},
 };
 use cofferdam_anchorer::Sender;
-use cofferdam_contracts::{AuditAnchor, Chain, signing};
+use cofferdam_contracts::{
+    AuditAnchor, Chain,
+    signing::{SetAnchorer, Verifier, domain, typed_data},
+};
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::{AddTenant, Sequencer, Tenant};
@@ -73,9 +76,9 @@ impl Registrar {
         };
         let nonce = chain.nonce_of(tenant.id).await?;
         let deadline = chain.head().await?.timestamp + VALID.as_secs();
-        let domain = signing::domain(chain.chain_id(), chain.contract());
-        let digest = signing::set_anchorer_digest(&domain, tenant.id, anchorer, nonce, deadline);
-        let signature = key.sign_hash_sync(&digest)?.as_bytes();
+        let domain = domain(Verifier::AuditAnchor, chain.chain_id(), chain.contract());
+        let message = SetAnchorer { tenantId: tenant.id.as_b256(), anchorer, nonce, deadline };
+        let signature = key.sign_hash_sync(&message.eip712_signing_hash(&domain))?.as_bytes();
         let calldata = set_anchorer_signed(tenant.id, anchorer, deadline, signature.into());
         self.sender.send(chain.contract(), calldata).await?;
         Ok(())
@@ -94,13 +97,9 @@ pub(crate) async fn authorisation(
     Ok(Authorisation {
         to: chain.contract(),
         calldata: call.abi_encode().into(),
-        typed_data: signing::set_anchorer_typed_data(
-            chain.chain_id(),
-            chain.contract(),
-            tenant,
-            anchorer,
-            nonce,
-            deadline,
+        typed_data: typed_data(
+            &domain(Verifier::AuditAnchor, chain.chain_id(), chain.contract()),
+            &SetAnchorer { tenantId: tenant.as_b256(), anchorer, nonce, deadline },
         ),
         deadline,
     })
