@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use cofferdam_contracts::{Chain, Expected, RpcUrl};
+use cofferdam_contracts::{Chain, Expected, RpcUrl, deployment};
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::{DatabaseUrl, Deployment, Sequencer, Tenant};
@@ -58,7 +58,16 @@ impl ChainArgs {
     }
 
     pub(crate) fn expected(&self) -> Expected {
-        Expected { chain_id: self.chain_id, contract: self.contract }
+        Expected { chain_id: self.chain_id, contract: Some(self.deployment().audit_anchor) }
+    }
+
+    /// Where the contracts are.
+    pub(crate) fn deployment(&self) -> deployment::Deployment {
+        let known = deployment::Deployment::default();
+        deployment::Deployment {
+            audit_anchor: self.contract.unwrap_or(known.audit_anchor),
+            ..known
+        }
     }
 
     pub(crate) async fn connect(&self) -> Result<Chain> {

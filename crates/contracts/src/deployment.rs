@@ -14,34 +14,53 @@ pub const DEPLOYER: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C
 /// The salt of every Cofferdam contract.
 pub const SALT: B256 = B256::ZERO;
 
-/// The address of AuditAnchor on every chain it was deployed to from these sources.
-pub fn audit_anchor() -> Address {
-    DEPLOYER.create2_from_code(SALT, &AuditAnchor::BYTECODE)
-}
-
 /// The EntryPoint v0.8 of ERC-4337, at the address that it has on every chain.
 pub const ENTRY_POINT: Address = address!("4337084D9E255Ff0702461CF8895CE9E3b5Ff108");
 
-/// The address of PolicyRegistry on every chain.
-pub fn policy_registry() -> Address {
-    DEPLOYER.create2_from_code(SALT, &PolicyRegistry::BYTECODE)
+/// Where the contracts of one chain are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deployment {
+    /// The EntryPoint of ERC-4337 that every account belongs to.
+    pub entry_point: Address,
+    /// AuditAnchor.
+    pub audit_anchor: Address,
+    /// PolicyRegistry.
+    pub policy_registry: Address,
+    /// MCPAgentRegistry.
+    pub mcp_agent_registry: Address,
+    /// SmartAccountFactory.
+    pub smart_account_factory: Address,
 }
 
-/// The address of MCPAgentRegistry on every chain.
-pub fn mcp_agent_registry() -> Address {
-    DEPLOYER.create2_from_code(SALT, &MCPAgentRegistry::BYTECODE)
-}
-
-/// The address of SmartAccountFactory on every chain.
-pub fn smart_account_factory() -> Address {
-    let arguments = SmartAccountFactory::constructorCall {
-        entryPoint: ENTRY_POINT,
-        auditAnchor: audit_anchor(),
-        policyRegistry: policy_registry(),
-        agentRegistry: mcp_agent_registry(),
+impl Default for Deployment {
+    /// Where the deployment script puts them on every chain.
+    fn default() -> Self {
+        let created = |code: &[u8]| DEPLOYER.create2_from_code(SALT, code);
+        let audit_anchor = audit_anchor();
+        let policy_registry = created(&PolicyRegistry::BYTECODE);
+        let mcp_agent_registry = created(&MCPAgentRegistry::BYTECODE);
+        let arguments = SmartAccountFactory::constructorCall {
+            entryPoint: ENTRY_POINT,
+            auditAnchor: audit_anchor,
+            policyRegistry: policy_registry,
+            agentRegistry: mcp_agent_registry,
+        }
+        .abi_encode();
+        Self {
+            entry_point: ENTRY_POINT,
+            audit_anchor,
+            policy_registry,
+            mcp_agent_registry,
+            smart_account_factory: created(
+                &[&SmartAccountFactory::BYTECODE[..], &arguments].concat(),
+            ),
+        }
     }
-    .abi_encode();
-    DEPLOYER.create2_from_code(SALT, [&SmartAccountFactory::BYTECODE[..], &arguments[..]].concat())
+}
+
+/// The address of AuditAnchor on every chain it was deployed to from these sources.
+pub fn audit_anchor() -> Address {
+    DEPLOYER.create2_from_code(SALT, &AuditAnchor::BYTECODE)
 }
 
 /// The calldata for [`DEPLOYER`] that creates AuditAnchor.
