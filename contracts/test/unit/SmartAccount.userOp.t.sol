@@ -195,6 +195,27 @@ contract SmartAccountUserOpTest is SmartAccountTest {
         assertTrue(_fails(_op(_send(1), terms)));
     }
 
+    /// @dev An agent with a verdict for a day far off leaves no mark in the ledger, which only moves
+    /// forward: neither way goes through before that day.
+    function test_AVerdictForALaterDayDoesNotLockTheLedger() public {
+        Terms memory terms = _terms();
+        (terms.validAfter, terms.validUntil) =
+        (terms.validAfter + 300 days, terms.validUntil + 300 days);
+        _refuseAA(_op(_send(1), terms), "AA22 expired or not due");
+        _expectFail(
+            agent,
+            _direct(_send(1), terms),
+            abi.encodeWithSelector(
+                ISmartAccount.SmartAccount_OutsideWindow.selector,
+                terms.validAfter,
+                terms.validUntil,
+                block.timestamp
+            )
+        );
+        account.spentOf(address(0), 0);
+        _handle(_op(_send(1)));
+    }
+
     // ----------------------------------------------------------------- scope
 
     function test_WithoutScopeAnAgentDoesNothing() public {

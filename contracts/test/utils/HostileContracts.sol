@@ -30,6 +30,20 @@ contract CallbackToken is TestToken {
     }
 }
 
+/// @notice Hands over, as often as it was told, what it shall only allow.
+contract EagerToken is TestToken {
+    uint256 private _times;
+
+    function takeTimes(uint256 times) external {
+        _times = times;
+    }
+
+    function increaseAllowance(address spender, uint256 amount) external override returns (bool) {
+        _move(msg.sender, spender, amount * _times);
+        return true;
+    }
+}
+
 /// @notice Answers and reverts with a megabyte; takes from who calls it what it is allowed to.
 contract Bomb {
     function explode() external pure {
