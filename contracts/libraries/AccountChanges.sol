@@ -308,12 +308,13 @@ abstract contract AccountChanges is AccountState {
             bytes32 capability = bytes32(data[0x44:0x64]);
             // An extension names no limits: two who sign one do not confirm those that one of them may
             // just have recorded.
+            // forge-lint: disable-start(unsafe-typecast) the selector; and a timestamp
             bool confirmed = together
                 && (bytes4(data) == IMCPAgentRegistry.grant.selector || _counts(agent, capability));
             _call(target, data);
             _agents[agent] = true;
-            // forge-lint: disable-next-line(unsafe-typecast)
             _confirmed[agent][capability] = confirmed ? uint48(block.timestamp) : 0;
+            // forge-lint: disable-end(unsafe-typecast)
         } else {
             _call(target, data);
         }

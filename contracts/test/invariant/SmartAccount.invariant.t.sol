@@ -48,56 +48,56 @@ abstract contract OneStolenKey is SmartAccountAttacker, StdInvariant {
     }
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenOwnerInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("owner"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenAgentInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("agent"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenVerdictSignerInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("verdict signer"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenApproverInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("approver"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenAuthoriserInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("authoriser"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenExecutorInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("executor"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenGuardianInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("guardian"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenGasWalletInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("gas wallet"))) {}
 }
 
-/// forge-config: default.invariant.runs = 20
-/// forge-config: default.invariant.depth = 64
+/// forge-config: default.invariant.runs = 16
+/// forge-config: default.invariant.depth = 56
 contract StolenAnchorerInvariantTest is OneStolenKey {
     constructor() SmartAccountAttacker(uint256(keccak256("anchorer"))) {}
 }

@@ -89,9 +89,9 @@ abstract contract SmartAccountAttacker is SmartAccountLife {
             calls = _calls(ME, 0.01 ether, "");
             op.callData = abi.encodeCall(IERC7821.execute, (MODE_BATCH, abi.encode(calls)));
         }
-        // As dear as the verdict lets it be, and dearer.
+        // As dear as the verdict lets it be, and far dearer.
         if (what == 2) op.gasFees = bytes32((uint256(2 gwei) << 128) | 2 gwei);
-        if (what == 3) op.gasFees = bytes32((uint256(3 gwei) << 128) | 3 gwei);
+        if (what == 3) op.gasFees = bytes32((uint256(30 gwei) << 128) | 30 gwei);
         // Too little gas for its calls.
         if (what == 4) op.accountGasLimits = bytes32((uint256(500_000) << 128) | 5000);
         if (what == 5) op.paymasterAndData = _sponsored(address(_paymaster));

@@ -6,7 +6,13 @@ import {IERC20} from "@openzeppelin/contracts/interfaces/IERC20.sol";
 
 import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
-import {Bomb, CallbackToken, EagerToken, FeeToken} from "../utils/HostileContracts.sol";
+import {
+    Bomb,
+    CallbackReceiver,
+    CallbackToken,
+    EagerToken,
+    FeeToken
+} from "../utils/HostileContracts.sol";
 import {SmartAccountTest} from "../utils/SmartAccountTest.sol";
 import {TestToken} from "../utils/Tokens.sol";
 
@@ -183,5 +189,24 @@ contract SmartAccountHostileTest is SmartAccountTest {
         hostile.takeTimes(1);
         _callAs(agent, _direct(calls, _terms(CALL_TARGET)));
         assertEq(token.balanceOf(payee), 60);
+    }
+
+    /// @dev Who is paid calls back, with what would be good if nothing were running.
+    function test_ReenteringPayees() public {
+        CallbackReceiver hostile = new CallbackReceiver();
+        _grant(address(hostile), PAY, IMCPAgentRegistry.Limits(1 ether, address(0), 0, 0));
+        bytes memory opData =
+            _opData(_terms(), address(hostile), _nonceOf(address(hostile), 0), _send(1 ether));
+        bytes memory again = abi.encodeWithSignature(
+            "execute(bytes32,bytes)", MODE_OP_DATA, abi.encode(_send(1 ether), opData)
+        );
+        hostile.arm(address(account), again);
+        _callAs(agent, _direct(_calls(address(hostile), 1, ""), _terms()));
+        assertFalse(hostile.succeeded());
+        assertEq(
+            hostile.result(), abi.encodeWithSelector(ISmartAccount.SmartAccount_Reentered.selector)
+        );
+        _callAs(address(hostile), again);
+        assertEq(payee.balance, 1 ether + 1 wei);
     }
 }
