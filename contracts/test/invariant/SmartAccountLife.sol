@@ -106,7 +106,8 @@ abstract contract SmartAccountLife is SmartAccountTest {
         vm.prank(by, by);
         try entryPoint.handleOps(ops, payable(by == bundler ? beneficiary : by)) {
             // It may have failed in execution, at the cost of its fee.
-            ok = _nonceOf(address(uint160(nonce >> 96)), uint32(nonce >> 64)) > nonce;
+            // forge-lint: disable-next-line(unsafe-typecast) exactly the key
+            ok = entryPoint.getNonce(address(account), uint192(nonce >> 64)) > nonce;
         } catch {}
     }
 
