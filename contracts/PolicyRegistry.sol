@@ -273,7 +273,8 @@ contract PolicyRegistry is IPolicyRegistry, EIP712 {
         }
 
         bytes32 digest = _hashTypedData(keccak256(abi.encode(VERDICT_TYPEHASH, verdict)));
-        if (ECDSA.tryRecoverCalldata(digest, signature) != signer) {
+        // Nobody says ALLOW to himself.
+        if (ECDSA.tryRecoverCalldata(digest, signature) != signer || verdict.agent == signer) {
             revert PolicyRegistry_BadVerdict(tenantId, digest);
         }
         recordedAt = publishedAt;

@@ -84,6 +84,10 @@ contract SmartAccount is AccountProposals, ERC1271, IERC721Receiver, IERC1155Rec
         if (uint32(counts >> (uint256(Role.Guardian) << 5)) != 1) {
             revert SmartAccount_BadRole(address(0), Role.Guardian);
         }
+        // Without any gate, a stolen guardian could veto everything for ever.
+        if (uint160(counts) >> (uint256(Role.Approver) << 5) == 0) {
+            revert SmartAccount_BadRole(address(0), Role.None);
+        }
         // forge-lint: disable-end(unsafe-typecast)
         emit Initialized(_self(), 0, perCall, perDay, delay, holders);
     }

@@ -176,7 +176,8 @@ interface IPolicyRegistry {
     );
 
     /// @notice The signature is not the active policy's verdict signer's for `digest`, which was made
-    /// for this tenant, this chain and this contract.
+    /// for this tenant, this chain and this contract; or the signer is the agent, and nobody says ALLOW
+    /// to himself.
     error PolicyRegistry_BadVerdict(bytes32 tenantId, bytes32 digest);
 
     // -------------------------------------------------------------- actions

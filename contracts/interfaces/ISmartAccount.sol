@@ -25,6 +25,17 @@ import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
 /// Changes to the registries by one principal are recorded there at once and count here only once they
 /// are older than `delay`; to veto one is to revoke it (`revokePolicy`, `revokeAgent`, `revokeGrant`).
 ///
+/// Whose key was stolen is replaced by the others, and cannot prevent it:
+///
+/// - the guardian: by owner and gate together, at once
+/// - a gate: by owner and another gate together, at once; the only gate by the owner, after the delay
+/// - the owner: by a gate, after the delay. The guardian first freezes the account and takes back
+///   (`revokeAgent`, `revokePolicy`) whatever the thief has recorded to make an agent or a verdict
+///   signer of the successor; while the account is frozen he can record nothing more.
+///
+/// So an account keeps two gates at least. Two keys lost or stolen at once can end it: a stolen guardian
+/// vetoes whatever does not come from owner and gate together.
+///
 /// @dev EIP-712 domain (ERC-5267 `eip712Domain()` returns it): name `Cofferdam SmartAccount`, version
 /// `1`, the chain's id, the account. Types:
 ///
@@ -190,7 +201,7 @@ interface ISmartAccount {
     error SmartAccount_WrongRole(address sender, Role role);
 
     /// @notice The configuration or the change would leave a key with two roles, or the account without
-    /// owner or guardian, or with two.
+    /// owner or guardian, or with two. An account starts with one gate at least.
     error SmartAccount_BadRole(address holder, Role role);
 
     /// @notice A delay is 1 hour to 30 days.
@@ -300,7 +311,8 @@ interface ISmartAccount {
 
     /// @notice Makes the calls of an authorised proposal. Caller: an executor.
     /// @dev The proposal is spent first. Everything it depends on is checked again: expiry, policy
-    /// version, scope, and that approver and authoriser still hold the roles they acted in. The calls
+    /// version, scope (which must count by now), and that approver and authoriser still hold the roles
+    /// they acted in. The calls
     /// may go where agents' calls may not, but for the account itself (except to `allowSignature`), the
     /// EntryPoint, the registries, AuditAnchor and the factory. Limits do not apply to them.
     function executeProposal(Proposal calldata proposal, Execution[] calldata calls) external;
@@ -313,7 +325,8 @@ interface ISmartAccount {
     /// @notice Makes a change at once. Callers: owner and a gate, one as sender, one by signature.
     /// @param target The account, a registry or AuditAnchor.
     /// @param data A call of one of the functions under "changes", `publish`, `grant`, `extend` or
-    /// `setAnchorer`.
+    /// `setAnchorer`. An extension counts at once only if the grant counted already; else it waits like
+    /// one principal's.
     /// @param deadline Last timestamp at which the signature is good.
     /// @param cosigner The one who signed.
     /// @param signature Its EIP-712 `Change` signature: ECDSA, or ERC-1271 if it has code.
@@ -327,7 +340,8 @@ interface ISmartAccount {
 
     /// @notice Begins a change alone. Caller: owner or gate.
     /// @dev Changes of the registries are recorded there now and count after the delay; `id` is then
-    /// zero. All others wait here. `replaceGuardian` and `allowSignature` cannot be scheduled.
+    /// zero; not while the account is frozen. All others wait here. `replaceGuardian` and
+    /// `allowSignature` cannot be scheduled.
     /// @return id What `veto` and `applyScheduled` call it.
     function schedule(address target, bytes calldata data) external returns (uint64 id);
 
@@ -366,7 +380,8 @@ interface ISmartAccount {
 
     // ------------------------------------------------------------ narrowing
 
-    /// @notice Freezes the account: no calls, no signatures. Caller: owner, guardian or gate.
+    /// @notice Freezes the account: no calls, no signatures, nothing recorded by one principal alone.
+    /// Caller: owner, guardian or gate.
     function freeze() external;
 
     /// @notice Lowers a limit. Caller: owner or guardian; so are all of this section from here on.
@@ -384,7 +399,7 @@ interface ISmartAccount {
     /// @notice Revokes one grant.
     function revokeGrant(address agent, bytes32 capability) external;
 
-    /// @notice Revokes every grant of `agent`.
+    /// @notice Revokes every grant of `agent`, whose key may have a role afterwards.
     function revokeAgent(address agent) external;
 
     /// @notice Leaves the tenant without anchorer.
@@ -394,6 +409,8 @@ interface ISmartAccount {
     function withdrawDeposit(uint256 amount) external;
 
     /// @notice Gives up the sender's own gate role. Caller: a gate.
+    /// @dev No key takes another's role at once: one that could strip all gates would, once stolen,
+    /// leave nobody to make a change with, and lock the account for ever.
     function renounce() external;
 
     // ---------------------------------------------------------------- views

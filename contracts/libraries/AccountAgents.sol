@@ -29,6 +29,10 @@ interface INonceIncrement {
 /// and registry storage associated with it, and neither clock nor balance nor code (ERC-7562). Times
 /// go back to the EntryPoint as a window; the day that limits need is the one UTC day in which the
 /// window lies. The direct way makes the same checks and looks at the clock itself.
+///
+/// What is counted is what ERC-20 calls say, and what limited assets fell by when the calls had run. A
+/// grant that names another function by which a target gives allowances (an ERC-777's
+/// `authorizeOperator`, Permit2's `approve`) gives away whatever that function can.
 // Casts below cut off neighbours in a packed word, what was found to be zero, or nothing: times are
 // below 2^47, and selectors are the first four bytes.
 // forge-lint: disable-start(unsafe-typecast)
@@ -63,12 +67,7 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
 
         // Recovery that fails gives the zero address.
         bool failed = agent == address(0)
-            || ECDSA.tryRecover(
-                    userOpHash,
-                    uint8(signature[0x40]),
-                    bytes32(signature[0x00:0x20]),
-                    bytes32(signature[0x20:0x40])
-                ) != agent;
+            || ECDSA.tryRecoverCalldata(userOpHash, signature[:SIGNATURE_LENGTH]) != agent;
         uint256 fee = _maxFeeOf(userOp);
         (uint256 validAfter, uint256 validUntil) = _reserve(
             agent, userOp.nonce, _callsOf(userOp.callData), fee, signature[SIGNATURE_LENGTH:]
@@ -198,9 +197,11 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
             }
             bytes4 selector = bytes4(data);
             (bool isErc20, uint256 amount) = AccountCalls.erc20Amount(data);
-            // Whatever the grant says, these three are a token's: no limit set is no spending.
+            // Whatever the grant says, these are a token's: no limit set is no spending.
             bool good = claim.target == target && data.length > 3
-                && (claim.selector == 0 ? isErc20 : claim.selector == selector);
+                && (claim.selector == 0
+                        ? isErc20 && selector != AccountCalls.INCREASE_ALLOWANCE
+                        : claim.selector == selector);
             if (!good) revert SmartAccount_TargetNotAllowed(i, target, selector);
             if (isErc20) {
                 uint256 most = claim.selector == 0 ? claim.tokenMax : type(uint256).max;
@@ -315,13 +316,13 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
     function _callsOf(bytes calldata callData) private pure returns (Execution[] calldata calls) {
         if (
             callData.length < 0x64 || bytes4(callData) != this.execute.selector
-                || uint256(bytes32(callData[0x24:0x44])) != 0x40
+                || AccountCalls.word(callData, 0x24) != 0x40
         ) {
             revert SmartAccount_BadCallData();
         }
-        bytes32 mode = bytes32(callData[0x04:0x24]);
+        bytes32 mode = bytes32(AccountCalls.word(callData, 0x04));
         if (mode != AccountCalls.MODE_BATCH) revert SmartAccount_BadMode(mode);
-        uint256 length = uint256(bytes32(callData[0x44:0x64]));
+        uint256 length = AccountCalls.word(callData, 0x44);
         if (length > callData.length - 0x64) revert SmartAccount_BadCallData();
         return AccountCalls.decode(callData[0x64:0x64 + length]);
     }

@@ -21,6 +21,9 @@ library AccountCalls {
     bytes32 internal constant MODE_OP_DATA =
         0x0100000000007821000100000000000000000000000000000000000000000000;
 
+    /// @dev `increaseAllowance(address,uint256)`, which many tokens have beside `approve`.
+    bytes4 internal constant INCREASE_ALLOWANCE = 0x39509351;
+
     /// @dev How much of a failed call's answer is passed on: a target must not be able to make its
     /// caller pay for copying more.
     uint256 private constant MAX_REASON = 256;
@@ -79,9 +82,9 @@ library AccountCalls {
     {
         unchecked {
             if (data.length < position + 0x20) revert ISmartAccount.SmartAccount_BadCallData();
-            uint256 offset = _word(data, position);
+            uint256 offset = word(data, position);
             if (offset > data.length - 0x20) revert ISmartAccount.SmartAccount_BadCallData();
-            uint256 length = _word(data, offset);
+            uint256 length = word(data, offset);
             offset += 0x20;
             if (length > data.length - offset) revert ISmartAccount.SmartAccount_BadCallData();
             return data[offset:offset + length];
@@ -119,19 +122,22 @@ library AccountCalls {
         }
     }
 
-    /// @notice Whether a call is `transfer`, `transferFrom` or `approve`, whatever its target is, and
-    /// the amount that it may cost the account.
+    /// @notice Whether a call is `transfer`, `transferFrom`, `approve` or `increaseAllowance`, whatever
+    /// its target is, and the amount that it may cost the account.
     function erc20Amount(bytes calldata data) internal pure returns (bool isErc20, uint256 amount) {
         if (data.length < 4) return (false, 0);
         // forge-lint: disable-next-line(unsafe-typecast) the selector
         bytes4 selector = bytes4(data);
-        if (selector == IERC20.transfer.selector || selector == IERC20.approve.selector) {
+        if (
+            selector == IERC20.transfer.selector || selector == IERC20.approve.selector
+                || selector == INCREASE_ALLOWANCE
+        ) {
             if (data.length != 0x44) revert ISmartAccount.SmartAccount_BadCallData();
-            return (true, _word(data, 0x24));
+            return (true, word(data, 0x24));
         }
         if (selector == IERC20.transferFrom.selector) {
             if (data.length != 0x64) revert ISmartAccount.SmartAccount_BadCallData();
-            return (true, _word(data, 0x44));
+            return (true, word(data, 0x44));
         }
         return (false, 0);
     }
@@ -172,11 +178,12 @@ library AccountCalls {
         if (!success) revert ISmartAccount.SmartAccount_NoBalance(token);
     }
 
-    /// @dev The word at `offset`; zeros where the data ends.
-    function _word(bytes calldata data, uint256 offset) private pure returns (uint256 word) {
+    /// @notice The word at `offset`; zeros where all calldata ends.
+    function word(bytes calldata data, uint256 offset) internal pure returns (uint256 value) {
         assembly ("memory-safe") {
-            // Assembly: the callers have checked the length, or do so before the word is used.
-            word := calldataload(add(data.offset, offset))
+            // Assembly: the callers have checked the length, or do so before the word is used, and a
+            // slice would check it again.
+            value := calldataload(add(data.offset, offset))
         }
     }
 }

@@ -26,8 +26,10 @@ abstract contract AccountChanges is AccountState {
     /// @dev Hashes that passed the gates, and until when they are good.
     mapping(bytes32 hash => uint48 until) internal _allowedSignatures;
 
-    /// @dev Keys that were granted something through this account. They stay agents for good, so that
-    /// none becomes a role holder or verdict signer.
+    /// @dev Keys that were granted something through this account, until `revokeAgent`: none of them
+    /// becomes a role holder or verdict signer. Grants that two principals signed straight to the
+    /// registry (ERC-1271) are not seen here. They make an agent of a role holder at most, after the
+    /// delay and the veto, and it still needs the verdict signer: see `PolicyRegistry`.
     mapping(address agent => bool) internal _agents;
 
     bytes32 private constant CHANGE_TYPEHASH = keccak256(
@@ -69,7 +71,6 @@ abstract contract AccountChanges is AccountState {
         }
         emit ChangedTogether(_self(), _nextEvent(), nonce, msg.sender, cosigner, target, data);
         _make(target, data, true);
-        _confirm(target, data, true);
     }
 
     /// @inheritdoc ISmartAccount
@@ -83,9 +84,10 @@ abstract contract AccountChanges is AccountState {
             revert SmartAccount_WrongRole(msg.sender, word.role);
         }
         if (target == POLICY_REGISTRY || target == AGENT_REGISTRY) {
+            // Else one stolen key could name every successor of its own an agent, for ever.
+            _requireNotFrozen();
             emit Recorded(_self(), _nextEvent(), msg.sender, target, data);
             _make(target, data, false);
-            _confirm(target, data, false);
             return 0;
         }
         _checkChange(target, data, false);
@@ -268,6 +270,8 @@ abstract contract AccountChanges is AccountState {
     /// @inheritdoc ISmartAccount
     function revokeAgent(address agent) external {
         _narrow(AGENT_REGISTRY, abi.encodeCall(IMCPAgentRegistry.revokeAgent, (_self(), agent)));
+        // All its grants are dead: it is none any more.
+        delete _agents[agent];
     }
 
     /// @inheritdoc ISmartAccount
@@ -292,10 +296,37 @@ abstract contract AccountChanges is AccountState {
 
     // ------------------------------------------------------------ internals
 
-    /// @dev Makes a change that was checked for who asked for it.
+    /// @dev Makes a change that was checked for who asked for it, and notes what owner and gate had a
+    /// registry record together, which need not wait; whatever one of them records in its place does.
     function _make(address target, bytes calldata data, bool together) private {
         _checkChange(target, data, together);
-        _call(target, data);
+        if (target == POLICY_REGISTRY) {
+            _call(target, data);
+            _counters.confirmedPolicy = together ? uint64(bytes8(data[0x3c:0x44])) : 0;
+        } else if (target == AGENT_REGISTRY) {
+            address agent = _addressAt(data, 0x24);
+            bytes32 capability = bytes32(data[0x44:0x64]);
+            // An extension names no limits: two who sign one do not confirm those that one of them may
+            // just have recorded.
+            // forge-lint: disable-start(unsafe-typecast) the selector; and a timestamp
+            bool confirmed = together
+                && (bytes4(data) == IMCPAgentRegistry.grant.selector || _counts(agent, capability));
+            _call(target, data);
+            _agents[agent] = true;
+            _confirmed[agent][capability] = confirmed ? uint48(block.timestamp) : 0;
+            // forge-lint: disable-end(unsafe-typecast)
+        } else {
+            _call(target, data);
+        }
+    }
+
+    /// @dev Whether a grant counts by now: two made it, or it is older than the delay. Reverts when
+    /// there is none.
+    function _counts(address agent, bytes32 capability) internal view returns (bool) {
+        uint256 recordedAt =
+            IMCPAgentRegistry(AGENT_REGISTRY).scopeOf(_self(), agent, capability).recordedAt;
+        return _confirmed[agent][capability] == recordedAt
+            || block.timestamp > recordedAt + _settings.delay;
     }
 
     /// @dev What may be a change. A list: whatever is not on it cannot be reached.
@@ -323,20 +354,6 @@ abstract contract AccountChanges is AccountState {
             good = selector == IAuditAnchor.setAnchorer.selector;
         }
         if (!good) revert SmartAccount_BadChange(target, selector);
-    }
-
-    /// @dev Notes what owner and gate had a registry record together, which need not wait; whatever one
-    /// of them records in its place does.
-    function _confirm(address target, bytes calldata data, bool together) private {
-        if (target == POLICY_REGISTRY) {
-            _counters.confirmedPolicy = together ? uint64(bytes8(data[0x3c:0x44])) : 0;
-        } else if (target == AGENT_REGISTRY) {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            uint48 recordedAt = together ? uint48(block.timestamp) : 0;
-            address agent = _addressAt(data, 0x24);
-            _agents[agent] = true;
-            _confirmed[agent][bytes32(data[0x44:0x64])] = recordedAt;
-        }
     }
 
     function _narrow(address target, bytes memory data) private onlyNarrower whileNotRunning {

@@ -142,8 +142,10 @@ abstract contract AccountProposals is AccountAgents {
         ) return false;
         (uint64 version,) = IPolicyRegistry(POLICY_REGISTRY).activePolicy(_self());
         if (version != proposal.policyVersion) return false;
-        return
-            IMCPAgentRegistry(AGENT_REGISTRY).isScoped(_self(), proposal.agent, proposal.capability);
+        // A grant that was revoked, and that one key recorded again since, does not count yet.
+        return IMCPAgentRegistry(AGENT_REGISTRY)
+                .isScoped(_self(), proposal.agent, proposal.capability)
+            && _counts(proposal.agent, proposal.capability);
     }
 
     function _holds(address holder, Role role, uint40 epoch) private view returns (bool) {

@@ -56,7 +56,9 @@ abstract contract AccountState is ISmartAccount, EIP712 {
     mapping(address token => AccountLimits.Limit limit) internal _limits;
     mapping(address token => AccountLimits.Ledger ledger) internal _ledgers;
 
-    /// @dev When the registry recorded the grant that owner and gate made together last.
+    /// @dev When the registry recorded the grant that owner and gate made together last. What two
+    /// principals signed straight to the registry (ERC-1271) in that very block counts with it, which is
+    /// harmless: it took two as well, and neither is the guardian.
     mapping(address agent => mapping(bytes32 capability => uint48 recordedAt)) internal _confirmed;
 
     /// @dev One while the account's calls are running. A whole word, because writing a part of one reads

@@ -10,7 +10,8 @@ import {IAccount, PackedUserOperation} from "@openzeppelin/contracts/interfaces/
 import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {IPolicyRegistry} from "../../interfaces/IPolicyRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
-import {IEntryPointHash, SmartAccountTest} from "../utils/SmartAccountTest.sol";
+import {IEntryPointHash} from "../utils/SmartAccountTest.sol";
+import {SmartAccountLife} from "./SmartAccountLife.sol";
 
 /// @notice Somebody who has one key of an account, and as many keys of his own as he likes: here one
 /// for an agent and one for a verdict signer. He calls whatever can be called and signs whatever can
@@ -18,7 +19,7 @@ import {IEntryPointHash, SmartAccountTest} from "../utils/SmartAccountTest.sol";
 /// approver then set up again what that took away.
 /// @dev A part of the invariant tests, not a contract of its own, whose code would be too large.
 /// Every action may fail; none may take anything. `taken` says what the first one took.
-abstract contract SmartAccountAttacker is SmartAccountTest {
+abstract contract SmartAccountAttacker is SmartAccountLife {
     uint256 private constant EVIL_AGENT_KEY = uint256(keccak256("evil agent"));
     uint256 private constant EVIL_SIGNER_KEY = uint256(keccak256("evil verdict signer"));
     uint256 private constant ANCHORER_KEY = uint256(keccak256("anchorer"));
@@ -26,17 +27,12 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
     address private immutable EVIL_AGENT = vm.addr(EVIL_AGENT_KEY);
     address private immutable EVIL_SIGNER = vm.addr(EVIL_SIGNER_KEY);
 
-    /// @notice What was taken; empty as long as the invariant holds.
-    string public taken;
-
     /// @notice How many of the attacker's calls went through: without any, nothing was tried.
     uint256 public succeeded;
 
     /// @dev The stolen key, and its address.
     uint256 private immutable KEY;
     address private immutable ME;
-    uint256 private _native;
-    uint256 private _tokens;
     uint64 private _lastSchedule;
 
     /// @dev What waits under an id.
@@ -52,14 +48,10 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
 
     function setUp() public virtual override {
         super.setUp();
-        _allowToken(1000, 10_000);
         _together(
             address(auditAnchor),
             abi.encodeCall(auditAnchor.setAnchorer, (tenantId, vm.addr(ANCHORER_KEY)))
         );
-        entryPoint.depositTo{value: 1 ether}(address(account));
-        _native = _nativeValue();
-        _tokens = token.balanceOf(address(account));
         vm.deal(ME, 10 ether);
     }
 
@@ -73,17 +65,54 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
         // forge-lint: disable-next-line(unsafe-typecast) below three
         op.nonce = _nonceOf(as_, uint32(seed % 3));
         if (dearly) op.gasFees = bytes32((uint256(90 gwei) << 128) | 90 gwei);
+        if (seed % 5 == 0) op.paymasterAndData = _sponsored(address(_paymaster));
+        if (seed % 5 == 1) op.paymasterAndData = _sponsored(address(account));
         Terms memory terms = _someTerms(seed, capability);
         bytes memory authorisation = _authorisation(terms, as_, op.nonce, calls);
         bytes32 hash = IEntryPointHash(address(entryPoint)).getUserOpHash(op);
         op.signature = abi.encodePacked(_sign(agentKey, hash), authorisation);
-        PackedUserOperation[] memory ops = new PackedUserOperation[](1);
-        ops[0] = op;
-        vm.prank(ME, ME);
-        try entryPoint.handleOps(ops, payable(ME)) {
-            _went();
-        } catch {}
+        if (_tryHandle(op, ME)) _went();
         _look("an operation");
+    }
+
+    /// @notice An operation of the honest agent and the honest verdict signer, seen on its way: he
+    /// changes what he can sign for and bundles it himself. It costs what the two have agreed to at
+    /// most, and that only once.
+    function interfere(uint256 what, bool withVerdict) external {
+        (Execution[] memory calls, Terms memory terms) = _payment(0);
+        PackedUserOperation memory op = _unsigned(calls);
+        uint256 nonce = op.nonce;
+        bytes memory verdict = _authorisation(terms, agent, nonce, calls);
+        uint256 key = AGENT_KEY;
+        what %= 8;
+        if (what == 1) {
+            calls = _calls(ME, 0.01 ether, "");
+            op.callData = abi.encodeCall(IERC7821.execute, (MODE_BATCH, abi.encode(calls)));
+        }
+        // As dear as the verdict lets it be, and far dearer.
+        if (what == 2) op.gasFees = bytes32((uint256(2 gwei) << 128) | 2 gwei);
+        if (what == 3) op.gasFees = bytes32((uint256(30 gwei) << 128) | 30 gwei);
+        // Too little gas for its calls.
+        if (what == 4) op.accountGasLimits = bytes32((uint256(500_000) << 128) | 5000);
+        if (what == 5) op.paymasterAndData = _sponsored(address(_paymaster));
+        if (what == 6) op.paymasterAndData = _sponsored(address(account));
+        if (what == 7) op.nonce = _nonceOf(agent, 1);
+        // The agent has signed what it was, and not what he has made of it.
+        if (what != 0) key = KEY;
+        if (withVerdict) {
+            (terms.verdictKey, terms.maxFee) = (KEY, type(uint128).max);
+            verdict = _authorisation(terms, agent, op.nonce, calls);
+        }
+        bytes32 hash = IEntryPointHash(address(entryPoint)).getUserOpHash(op);
+        op.signature = abi.encodePacked(_sign(key, hash), verdict);
+        uint256 native = _nativeValue();
+        uint256 paidOut = payee.balance;
+        bool used = _tryHandle(op, ME);
+        if (used) _went();
+        _declare(native, used && op.nonce == nonce ? 0.01 ether : 0, used);
+        if (payee.balance > paidOut + 0.01 ether) taken = "a payment, twice";
+        if (_tryHandle(op, ME)) taken = "a replay";
+        _look("an operation of others");
     }
 
     /// @notice The same without the EntryPoint, as himself or as the agent that is his.
@@ -191,8 +220,15 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
     function callAnything(uint256 what) external {
         (address target, bytes memory data) = _someChange(what);
         if (target == address(account)) _try(ME, data);
-        bytes[8] memory all = [
-            abi.encodeCall(account.renounce, ()),
+        // Renouncing would end the attack.
+        bytes[14] memory all = [
+            abi.encodeCall(account.freeze, ()),
+            abi.encodeCall(account.lowerLimit, (address(0), 0, 0)),
+            abi.encodeCall(account.lowerLimit, (address(token), 0, 0)),
+            abi.encodeCall(account.revokePolicy, ()),
+            abi.encodeCall(account.revokeGrant, (agent, PAY)),
+            abi.encodeCall(account.revokeAgent, (agent)),
+            abi.encodeCall(account.lengthenDelay, (2 * DELAY)),
             abi.encodeCall(account.lengthenDelay, (DELAY)),
             abi.encodeCall(account.allowSignature, (keccak256("order"), type(uint48).max)),
             abi.encodeCall(account.replaceGuardian, (guardian, EVIL_AGENT)),
@@ -201,8 +237,7 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
             abi.encodeCall(account.disallowSignature, (keccak256("order"))),
             abi.encodeCall(IAccount.validateUserOp, (_unsigned(_send(1)), 0, 1 ether))
         ];
-        // Renouncing would end the attack.
-        _try(ME, all[1 + what % 7]);
+        _try(ME, all[what % 14]);
         _look("a call");
     }
 
@@ -277,12 +312,17 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
             vm.stopPrank();
         }
         _together(address(account), abi.encodeCall(account.unfreeze, ()));
+        _together(address(account), abi.encodeCall(account.setDelay, (DELAY)));
+        _together(
+            address(account), abi.encodeCall(account.setLimit, (address(0), PER_CALL, PER_DAY))
+        );
         uint64 version = policies.versionOf(tenantId) + 1;
         _together(
             address(policies),
             abi.encodeCall(policies.publish, (tenantId, version, _policy(), type(uint64).max, ""))
         );
         _grant(agent, PAY, IMCPAgentRegistry.Limits(PER_CALL_GRANT, address(0), 0, 0));
+        _allowToken(TOKEN_PER_CALL, TOKEN_PER_DAY);
         vm.warp(block.timestamp + time % 3 days);
         _look("waiting");
     }
@@ -299,10 +339,6 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
         ++succeeded;
     }
 
-    function _nativeValue() private view returns (uint256) {
-        return address(account).balance + entryPoint.balanceOf(address(account));
-    }
-
     /// @dev Whether everything is still there. `by` is what was just done.
     function _look(string memory by) private {
         if (bytes(taken).length != 0) return;
@@ -312,7 +348,8 @@ abstract contract SmartAccountAttacker is SmartAccountTest {
         (ISmartAccount.Role second,) = account.roleOf(EVIL_SIGNER);
         bool less = _nativeValue() < _native || token.balanceOf(address(account)) < _tokens
             || token.allowance(address(account), ME) != 0
-            || token.allowance(address(account), EVIL_AGENT) != 0;
+            || token.allowance(address(account), EVIL_AGENT) != 0
+            || token.allowance(address(account), address(_paymaster)) != 0 || _paymaster.got() != 0;
         bool wider = perCall > PER_CALL || perDay > PER_DAY || delay < DELAY
             || first != ISmartAccount.Role.None || second != ISmartAccount.Role.None;
         if (less) taken = string.concat("value, by ", by);

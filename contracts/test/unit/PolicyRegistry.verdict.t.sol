@@ -42,6 +42,22 @@ contract VerdictTest is PolicyRegistryTest {
         registry.verdictWindow(verdict, signature);
     }
 
+    /// @dev Whoever signs verdicts is no agent under them: one key would be both.
+    function test_RefusesVerdictOfTheAgentItself() public {
+        IPolicyRegistry.PolicyVerdict memory verdict = _verdict();
+        verdict.agent = vm.addr(SIGNER_KEY);
+        bytes memory signature = _signVerdict(SIGNER_KEY, verdict);
+        bytes memory reason = abi.encodeWithSelector(
+            IPolicyRegistry.PolicyRegistry_BadVerdict.selector,
+            aliceId,
+            _verdictDigest(_domain(), verdict)
+        );
+        vm.expectRevert(reason);
+        registry.verdictWindow(verdict, signature);
+        vm.expectRevert(reason);
+        registry.checkVerdict(verdict, signature);
+    }
+
     // --------------------------------------------------------------- window
 
     /// @dev The intersection, in ERC-4337's sense.

@@ -6,7 +6,13 @@ import {IERC20} from "@openzeppelin/contracts/interfaces/IERC20.sol";
 
 import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
-import {Bomb, CallbackToken, FeeToken} from "../utils/HostileContracts.sol";
+import {
+    Bomb,
+    CallbackReceiver,
+    CallbackToken,
+    EagerToken,
+    FeeToken
+} from "../utils/HostileContracts.sol";
 import {SmartAccountTest} from "../utils/SmartAccountTest.sol";
 import {TestToken} from "../utils/Tokens.sol";
 
@@ -167,13 +173,40 @@ contract SmartAccountHostileTest is SmartAccountTest {
         );
     }
 
-    /// @dev `permit` and other signed allowances ask the account, which signs for no single key.
-    function test_PermitAsksTheAccount() public view {
-        bytes32 hash = keccak256("permit");
-        bytes memory one = _sign(OWNER_KEY, hash);
-        (bool ok, bytes memory answer) = address(account)
-            .staticcall(abi.encodeWithSignature("isValidSignature(bytes32,bytes)", hash, one));
-        assertTrue(ok);
-        assertEq(abi.decode(answer, (bytes4)), bytes4(0xffffffff));
+    /// @dev A token that hands over at once what it is told to allow, and as much again: what an
+    /// allowance declares counts in the re-check, and no more than that.
+    function test_AnAllowanceIsDeclared() public {
+        EagerToken hostile = new EagerToken();
+        _replaceToken(hostile);
+        bytes4 selector = hostile.increaseAllowance.selector;
+        _grant(agent, CALL_TARGET, IMCPAgentRegistry.Limits(0, address(token), selector, 0));
+        Execution[] memory calls =
+            _calls(address(token), 0, abi.encodeCall(hostile.increaseAllowance, (payee, 60)));
+        hostile.takeTimes(2);
+        _expectFail(
+            agent, _direct(calls, _terms(CALL_TARGET)), _fellTooFar(address(token), 60, 120)
+        );
+        hostile.takeTimes(1);
+        _callAs(agent, _direct(calls, _terms(CALL_TARGET)));
+        assertEq(token.balanceOf(payee), 60);
+    }
+
+    /// @dev Who is paid calls back, with what would be good if nothing were running.
+    function test_ReenteringPayees() public {
+        CallbackReceiver hostile = new CallbackReceiver();
+        _grant(address(hostile), PAY, IMCPAgentRegistry.Limits(1 ether, address(0), 0, 0));
+        bytes memory opData =
+            _opData(_terms(), address(hostile), _nonceOf(address(hostile), 0), _send(1 ether));
+        bytes memory again = abi.encodeWithSignature(
+            "execute(bytes32,bytes)", MODE_OP_DATA, abi.encode(_send(1 ether), opData)
+        );
+        hostile.arm(address(account), again);
+        _callAs(agent, _direct(_calls(address(hostile), 1, ""), _terms()));
+        assertFalse(hostile.succeeded());
+        assertEq(
+            hostile.result(), abi.encodeWithSelector(ISmartAccount.SmartAccount_Reentered.selector)
+        );
+        _callAs(address(hostile), again);
+        assertEq(payee.balance, 1 ether + 1 wei);
     }
 }

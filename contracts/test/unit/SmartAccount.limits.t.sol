@@ -143,6 +143,41 @@ contract SmartAccountLimitsTest is SmartAccountTest {
         _refuseDirect(approve, _terms(PAY_TOKEN), _overCall(address(token), 100, type(uint256).max));
     }
 
+    /// @dev Many tokens have it beside `approve`; a grant that names it is held to the same limits.
+    function test_IncreaseAllowanceCountsLikeApprove() public {
+        _allowToken(100, 250);
+        bytes4 selector = token.increaseAllowance.selector;
+        _grant(agent, CALL_TARGET, IMCPAgentRegistry.Limits(0, address(token), selector, 0));
+        _refuseDirect(_increase(101), _terms(CALL_TARGET), _overCall(address(token), 100, 101));
+        _callAs(agent, _direct(_increase(100), _terms(CALL_TARGET)));
+        _callAs(agent, _direct(_increase(100), _terms(CALL_TARGET)));
+        assertEq(token.allowance(address(account), payee), 200);
+        _refuseDirect(_increase(51), _terms(CALL_TARGET), _overDay(address(token), 250, 200, 51));
+        _refuseDirect(_transfer(51), _terms(PAY_TOKEN), _overDay(address(token), 250, 200, 51));
+        _callAs(agent, _direct(_increase(50), _terms(CALL_TARGET)));
+        Execution[] memory calls = _increase(1);
+        calls[0].callData = abi.encodePacked(calls[0].callData, "x");
+        _refuseDirect(
+            calls,
+            _terms(CALL_TARGET),
+            abi.encodeWithSelector(ISmartAccount.SmartAccount_BadCallData.selector)
+        );
+    }
+
+    /// @dev A grant for a token is one for ERC-20's three functions, and not for this one.
+    function test_ATokenGrantDoesNotIncreaseAllowances() public {
+        _allowToken(100, 250);
+        _refuseDirect(
+            _increase(1),
+            _terms(PAY_TOKEN),
+            _notAllowed(address(token), token.increaseAllowance.selector)
+        );
+    }
+
+    function _increase(uint256 amount) private view returns (Execution[] memory) {
+        return _calls(address(token), 0, abi.encodeCall(token.increaseAllowance, (payee, amount)));
+    }
+
     function test_TokenPerDayRolls() public {
         _allowToken(100, 150);
         _callAs(agent, _direct(_transfer(100), _terms(PAY_TOKEN)));

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
 
+import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {IPolicyRegistry} from "../../interfaces/IPolicyRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {SmartAccountTest} from "../utils/SmartAccountTest.sol";
@@ -191,6 +192,24 @@ contract SmartAccountProposalsTest is SmartAccountTest {
         vm.prank(owner);
         account.revokeGrant(agent, PAY);
         _expectStale(id);
+    }
+
+    /// @dev Nor does one key bring it back before the delay has passed.
+    function test_AScopeThatOneKeyRecordedAgainIsStale() public {
+        bytes32 id = _propose(_send(10 ether));
+        _pass(id);
+        vm.prank(guardian);
+        account.revokeGrant(agent, PAY);
+        bytes memory grant =
+            _grantData(agent, PAY, IMCPAgentRegistry.Limits(PER_CALL_GRANT, address(0), 0, 0));
+        vm.prank(owner);
+        account.schedule(address(agents), grant);
+        assertTrue(agents.isScoped(tenantId, agent, PAY));
+        _expectStale(id);
+        vm.warp(START + DELAY);
+        _expectStale(id);
+        vm.warp(START + DELAY + 1);
+        _execute(executor, _send(10 ether));
     }
 
     /// @dev A gate that lost its role takes what it had let pass along, also when it comes back.

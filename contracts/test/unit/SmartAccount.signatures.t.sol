@@ -4,14 +4,13 @@ pragma solidity 0.8.37;
 import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 
-import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {IPolicyRegistry} from "../../interfaces/IPolicyRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
-import {SmartAccountTest} from "../utils/SmartAccountTest.sol";
+import {NestedSignatures} from "../utils/NestedSignatures.sol";
 
 /// @notice A signature is value: the account signs what passed the gates, or what two non-guardian
 /// principals signed, nested as ERC-7739 says, and nothing while it is frozen.
-contract SmartAccountSignaturesTest is SmartAccountTest {
+contract SmartAccountSignaturesTest is NestedSignatures {
     bytes4 private constant YES = 0x1626ba7e;
     bytes4 private constant NO = 0xffffffff;
 
@@ -24,56 +23,19 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
     }
 
     function _hash() private pure returns (bytes32) {
-        return keccak256(abi.encodePacked(hex"1901", APP, _contents()));
+        return _typed(APP, _contents());
     }
 
-    /// @dev ERC-7739 `TypedDataSign` of `of_`.
-    function _nested(address of_, bytes32 app, bytes32 contents, string memory contentsType)
-        private
-        view
-        returns (bytes32)
-    {
-        bytes32 typeHash = keccak256(
-            abi.encodePacked(
-                "TypedDataSign(",
-                _nameOf(contentsType),
-                " contents,string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)",
-                contentsType
-            )
-        );
-        bytes32 message = keccak256(
-            abi.encode(
-                typeHash,
-                contents,
-                keccak256("Cofferdam SmartAccount"),
-                keccak256("1"),
-                block.chainid,
-                of_,
-                bytes32(0)
-            )
-        );
-        return keccak256(abi.encodePacked(hex"1901", app, message));
-    }
-
-    function _nameOf(string memory contentsType) private pure returns (bytes memory name) {
-        bytes memory all = bytes(contentsType);
-        for (uint256 i = 0; all[i] != "("; ++i) {
-            name = abi.encodePacked(name, all[i]);
-        }
-    }
-
-    function _wrap(uint256 first, uint256 second, bytes32 nested)
+    function _signed(uint256 first, uint256 second, bytes32 nested)
         private
         pure
         returns (bytes memory)
     {
-        return abi.encodePacked(
-            _sign(first, nested),
-            _sign(second, nested),
+        return _wrap(
+            abi.encodePacked(_sign(first, nested), _sign(second, nested)),
             APP,
             _contents(),
-            CONTENTS_TYPE,
-            uint16(bytes(CONTENTS_TYPE).length)
+            CONTENTS_TYPE
         );
     }
 
@@ -100,7 +62,7 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
         bytes32 nested = _nestedHere();
         for (uint256 i = 0; i < keys.length; ++i) {
             for (uint256 j = 0; j < keys.length; ++j) {
-                bytes4 answer = _ask(_hash(), _wrap(keys[i], keys[j], nested));
+                bytes4 answer = _ask(_hash(), _signed(keys[i], keys[j], nested));
                 assertEq(answer, i < 4 && j < 4 && i != j ? YES : NO);
             }
         }
@@ -108,17 +70,15 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
 
     function test_OneSignatureIsNone() public view {
         bytes32 nested = _nestedHere();
-        bytes memory tail =
-            abi.encodePacked(APP, _contents(), CONTENTS_TYPE, uint16(bytes(CONTENTS_TYPE).length));
         bytes memory one = _sign(OWNER_KEY, nested);
-        assertEq(_ask(_hash(), abi.encodePacked(one, tail)), NO);
+        assertEq(_ask(_hash(), _wrap(one, APP, _contents(), CONTENTS_TYPE)), NO);
         assertEq(_ask(_hash(), one), NO);
         assertEq(_ask(_hash(), ""), NO);
     }
 
     /// @dev Two good signatures of the bare hash, or of another account's nested one, are none.
     function test_OnlyNestedForThisAccount() public {
-        assertEq(_ask(_hash(), _wrap(OWNER_KEY, APPROVER_KEY, _hash())), NO);
+        assertEq(_ask(_hash(), _signed(OWNER_KEY, APPROVER_KEY, _hash())), NO);
         assertEq(
             _ask(
                 _hash(), abi.encodePacked(_sign(OWNER_KEY, _hash()), _sign(APPROVER_KEY, _hash()))
@@ -127,10 +87,10 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
         );
         address twin = factory.createAccount(_configuration(), "twin");
         bytes32 other = _nested(twin, APP, _contents(), CONTENTS_TYPE);
-        assertEq(_ask(_hash(), _wrap(OWNER_KEY, APPROVER_KEY, other)), NO);
+        assertEq(_ask(_hash(), _signed(OWNER_KEY, APPROVER_KEY, other)), NO);
         // Nor does a gas price of zero, as in an RPC call, change that.
         vm.txGasPrice(0);
-        assertEq(_ask(_hash(), _wrap(OWNER_KEY, APPROVER_KEY, _hash())), NO);
+        assertEq(_ask(_hash(), _signed(OWNER_KEY, APPROVER_KEY, _hash())), NO);
     }
 
     function test_TellsThatItNests() public view {
@@ -139,7 +99,7 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
     }
 
     function test_NothingWhileFrozen() public {
-        bytes memory signature = _wrap(OWNER_KEY, APPROVER_KEY, _nestedHere());
+        bytes memory signature = _signed(OWNER_KEY, APPROVER_KEY, _nestedHere());
         assertEq(_ask(_hash(), signature), YES);
         _allow(_hash(), START + 1 days);
         assertEq(_ask(_hash(), ""), YES);
@@ -165,46 +125,6 @@ contract SmartAccountSignaturesTest is SmartAccountTest {
         vm.prank(guardian);
         account.disallowSignature(_hash());
         assertEq(_ask(_hash(), ""), NO);
-    }
-
-    /// @dev Two sign a change of a registry: it is recorded, and counts after the delay all the same.
-    function test_ARegistryTakesTheAccountsSignature() public {
-        string memory contentsType =
-            "PublishPolicy(bytes32 tenantId,uint64 version,bytes32 policyHash,address verdictSigner,uint48 notBefore,uint48 notAfter,uint64 deadline)";
-        IPolicyRegistry.Policy memory policy = _policy();
-        bytes32 contents = keccak256(
-            abi.encode(
-                keccak256(bytes(contentsType)),
-                tenantId,
-                uint64(2),
-                policy.policyHash,
-                policy.verdictSigner,
-                policy.notBefore,
-                policy.notAfter,
-                uint64(START)
-            )
-        );
-        bytes32 app = _domain("Cofferdam PolicyRegistry", address(policies));
-        bytes32 nested = _nested(address(account), app, contents, contentsType);
-        bytes memory signature = abi.encodePacked(
-            _sign(AUTHORISER_KEY, nested),
-            _sign(EXECUTOR_KEY, nested),
-            app,
-            contents,
-            contentsType,
-            uint16(bytes(contentsType).length)
-        );
-        vm.prank(stranger);
-        policies.publish(tenantId, 2, policy, START, signature);
-        assertEq(policies.versionOf(tenantId), 2);
-        Terms memory terms = _terms();
-        terms.policyVersion = 2;
-        _refuse(
-            _op(_send(1), terms),
-            abi.encodeWithSelector(
-                ISmartAccount.SmartAccount_NeverGood.selector, START + DELAY, terms.validUntil
-            )
-        );
     }
 
     // -------------------------------------------------------------- arranging

@@ -2,12 +2,14 @@
 pragma solidity 0.8.37;
 
 import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
+import {IERC20} from "@openzeppelin/contracts/interfaces/IERC20.sol";
 import {IERC7821} from "@openzeppelin/contracts/interfaces/draft-IERC7821.sol";
 import {IAccount, PackedUserOperation} from "@openzeppelin/contracts/interfaces/IERC4337.sol";
 
 import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {IPolicyRegistry} from "../../interfaces/IPolicyRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
+import {GreedyPaymaster} from "../utils/Paymasters.sol";
 import {SmartAccountTest} from "../utils/SmartAccountTest.sol";
 
 /// @notice Operations through the EntryPoint: what goes through, and what validation refuses without
@@ -195,6 +197,27 @@ contract SmartAccountUserOpTest is SmartAccountTest {
         assertTrue(_fails(_op(_send(1), terms)));
     }
 
+    /// @dev An agent with a verdict for a day far off leaves no mark in the ledger, which only moves
+    /// forward: neither way goes through before that day.
+    function test_AVerdictForALaterDayDoesNotLockTheLedger() public {
+        Terms memory terms = _terms();
+        (terms.validAfter, terms.validUntil) =
+        (terms.validAfter + 300 days, terms.validUntil + 300 days);
+        _refuseAA(_op(_send(1), terms), "AA22 expired or not due");
+        _expectFail(
+            agent,
+            _direct(_send(1), terms),
+            abi.encodeWithSelector(
+                ISmartAccount.SmartAccount_OutsideWindow.selector,
+                terms.validAfter,
+                terms.validUntil,
+                block.timestamp
+            )
+        );
+        account.spentOf(address(0), 0);
+        _handle(_op(_send(1)));
+    }
+
     // ----------------------------------------------------------------- scope
 
     function test_WithoutScopeAnAgentDoesNothing() public {
@@ -292,6 +315,40 @@ contract SmartAccountUserOpTest is SmartAccountTest {
         }
     }
 
+    /// @dev Another one pays; the fee counts all the same, since it may want it back.
+    function test_APaymastersFeeCountsToo() public {
+        uint256 before = address(account).balance + entryPoint.balanceOf(address(account));
+        _handle(_sponsoredOp(address(_richPaymaster()), ""));
+        uint256 later = address(account).balance + entryPoint.balanceOf(address(account));
+        assertEq(before - later, 1, "what was sent, and no fee");
+        (, uint256 today) = account.spentOf(address(0), START_DAY);
+        assertEq(today, 1 + 1_200_000 * 1 gwei);
+    }
+
+    /// @dev Its deposit pays for its own operations only, and by no other name.
+    function test_TheAccountIsNoPaymaster() public {
+        entryPoint.depositTo{value: 1 ether}(address(account));
+        assertTrue(_fails(_sponsoredOp(address(account), "")));
+        assertEq(entryPoint.balanceOf(address(account)), 1 ether);
+    }
+
+    function _richPaymaster() internal returns (GreedyPaymaster paymaster) {
+        paymaster = new GreedyPaymaster(IERC20(address(token)));
+        entryPoint.depositTo{value: 1 ether}(address(paymaster));
+    }
+
+    function _sponsoredOp(address paymaster, bytes memory suffix)
+        internal
+        view
+        returns (PackedUserOperation memory op)
+    {
+        Execution[] memory calls = _send(1);
+        op = _unsigned(calls);
+        op.paymasterAndData =
+            abi.encodePacked(paymaster, uint128(100_000), uint128(100_000), suffix);
+        _signOp(op, AGENT_KEY, _terms(), calls);
+    }
+
     // -------------------------------------------------------------- calldata
 
     function test_OnlyExecuteWithoutOpDataIsAnOperation() public {
@@ -378,5 +435,25 @@ contract SmartAccountUserOpTest is SmartAccountTest {
 contract SmartAccountUserOpV09Test is SmartAccountUserOpTest {
     function _entryPointArtifact() internal pure override returns (string memory) {
         return "node_modules/account-abstraction-v09/artifacts/EntryPoint.json";
+    }
+
+    /// @dev v0.9 lets a paymaster sign after the agent did. That changes neither what the agent signed
+    /// nor what the operation can cost.
+    function test_APaymasterSignsLater() public {
+        bytes8 magic = bytes8(keccak256("PaymasterSignature"));
+        address paymaster = address(_richPaymaster());
+        PackedUserOperation memory op =
+            _sponsoredOp(paymaster, abi.encodePacked(hex"00", uint16(1), magic));
+        op.paymasterAndData = abi.encodePacked(
+            paymaster,
+            uint128(100_000),
+            uint128(100_000),
+            _sign(STRANGER_KEY, keccak256("paid")),
+            uint16(65),
+            magic
+        );
+        _handle(op);
+        (, uint256 today) = account.spentOf(address(0), START_DAY);
+        assertEq(today, 1 + 1_200_000 * 1 gwei);
     }
 }

@@ -13,8 +13,8 @@ contract FeeToken is TestToken {
     }
 }
 
-/// @notice Calls somebody back, with whatever it was told, whenever it moves.
-contract CallbackToken is TestToken {
+/// @notice Calls somebody back, with whatever it was told.
+abstract contract Callback {
     address public target;
     bytes public data;
     bool public succeeded;
@@ -24,9 +24,37 @@ contract CallbackToken is TestToken {
         (target, data) = (target_, data_);
     }
 
+    function _callBack() internal {
+        if (target != address(0)) (succeeded, result) = target.call(data);
+    }
+}
+
+/// @notice Calls back whenever it moves.
+contract CallbackToken is TestToken, Callback {
     function _move(address from, address to, uint256 amount) internal override {
         super._move(from, to, amount);
-        if (target != address(0)) (succeeded, result) = target.call(data);
+        _callBack();
+    }
+}
+
+/// @notice Calls back whenever it is paid.
+contract CallbackReceiver is Callback {
+    receive() external payable {
+        _callBack();
+    }
+}
+
+/// @notice Hands over, as often as it was told, what it shall only allow.
+contract EagerToken is TestToken {
+    uint256 private _times;
+
+    function takeTimes(uint256 times) external {
+        _times = times;
+    }
+
+    function increaseAllowance(address spender, uint256 amount) external override returns (bool) {
+        _move(msg.sender, spender, amount * _times);
+        return true;
     }
 }
 

@@ -15,6 +15,11 @@ contract TestToken {
         return true;
     }
 
+    function increaseAllowance(address spender, uint256 amount) external virtual returns (bool) {
+        allowance[msg.sender][spender] += amount;
+        return true;
+    }
+
     function transfer(address to, uint256 amount) external returns (bool) {
         _move(msg.sender, to, amount);
         return true;
