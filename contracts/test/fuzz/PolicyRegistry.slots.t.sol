@@ -6,7 +6,7 @@ import {SlotProvenance} from "../utils/SlotProvenance.sol";
 
 /// @notice Whatever is called, by whomever, with whatever signatures: every word written is keyed by the
 /// tenant that the call acted for, and by nothing else.
-/// @dev 128 runs of 20 actions make 2,048 calls at least.
+/// @dev 128 runs of 20 actions make 2,560 calls at least.
 /// forge-config: default.fuzz.runs = 128
 contract PolicyRegistrySlotsTest is SlotProvenance {
     PolicyRegistryHandler private _handler;
@@ -22,7 +22,7 @@ contract PolicyRegistrySlotsTest is SlotProvenance {
             _act(seed = uint256(keccak256(abi.encode(seed))));
         }
         _close(_handler.target());
-        assertGe(calls, 16, "too few calls");
+        assertGe(calls, 20, "too few calls");
         assertGt(writes, 0, "nothing was written");
         assertFalse(_handler.broken());
     }
