@@ -55,6 +55,7 @@ contract AuditAnchorSlotsTest is SlotProvenance {
         returns (bool)
     {
         if (word != 0) return false;
+        // forge-lint: disable-next-line(unsafe-typecast) the selector
         bytes4 selector = bytes4(data);
         bool many = selector == IAuditAnchor.anchorMany.selector;
         if (!many && selector != IAuditAnchor.anchorSigned.selector) {

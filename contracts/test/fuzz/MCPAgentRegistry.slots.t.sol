@@ -57,6 +57,7 @@ contract MCPAgentRegistrySlotsTest is SlotProvenance {
         override
         returns (bool)
     {
+        // forge-lint: disable-next-line(unsafe-typecast) the selector
         bytes4 selector = bytes4(data);
         bool describes = selector == IMCPAgentRegistry.describe.selector
             || selector == IMCPAgentRegistry.describeSigned.selector;
