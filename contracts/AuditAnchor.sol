@@ -197,13 +197,9 @@ contract AuditAnchor is IAuditAnchor, EIP712 {
     ) external view returns (bool) {
         if (entry.seq < batch.firstSeq) return false;
         uint256 index = entry.seq - batch.firstSeq;
-        if (index >= batch.count) return false;
-        // Both lengths are checked before anything is hashed: here and first in `_verifyBatch`.
-        if (path.length != MerklePath.length(index, batch.count)) return false;
-        if (!_verifyBatch(tenantId, batch, historyPath)) return false;
-
         bytes32 leaf = Hashes.entry(tenantId, entry.seq, entry.previous, entry.commitment);
-        return MerklePath.root(Hashes.BATCH_NODE, leaf, index, batch.count, path) == batch.root;
+        return MerklePath.verify(Hashes.BATCH_NODE, leaf, index, batch.count, path, batch.root)
+            && _verifyBatch(tenantId, batch, historyPath);
     }
 
     // ------------------------------------------------------------ internals
@@ -312,16 +308,14 @@ contract AuditAnchor is IAuditAnchor, EIP712 {
         if (batchIndex >= batches) return false;
         // Above this bit the two agree, at it `batches` has the larger: the peak there covers it.
         uint256 height = LibBit.fls(batches ^ batchIndex);
-        if (historyPath.length != height) return false;
-
+        bytes32 peak = _peaks[height][tenantId];
         bytes32 commitment = Hashes.batchCommitment(
             tenantId, batch.batchIndex, batch.firstSeq, batch.count, batch.root, batch.anchoredAt
         );
         uint256 size = uint256(1) << height;
-        bytes32 peak = MerklePath.root(
-            Hashes.HISTORY_NODE, commitment, batchIndex & (size - 1), size, historyPath
+        return MerklePath.verify(
+            Hashes.HISTORY_NODE, commitment, batchIndex & (size - 1), size, historyPath, peak
         );
-        return peak == _peaks[height][tenantId];
     }
 
     /// @inheritdoc EIP712

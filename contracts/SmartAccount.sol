@@ -28,6 +28,7 @@ import {AccountState} from "./libraries/AccountState.sol";
 contract SmartAccount is AccountProposals, ERC1271, IERC721Receiver, IERC1155Receiver {
     using AccountLimits for AccountLimits.Ledger;
 
+    // slither-disable-next-line shadowing-state both are private, and the same
     uint256 private constant SIGNATURE_LENGTH = 65;
 
     /// @dev Deployed by the factory, which is the only one to call `initialize`.

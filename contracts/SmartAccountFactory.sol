@@ -25,9 +25,9 @@ contract SmartAccountFactory is ISmartAccountFactory {
         address policyRegistry,
         address agentRegistry
     ) {
-        IMPLEMENTATION = address(
-            new SmartAccount(entryPoint, auditAnchor, policyRegistry, agentRegistry)
-        );
+        // slither-disable-next-line missing-zero-check the factory's address commits to its arguments
+        IMPLEMENTATION =
+            address(new SmartAccount(entryPoint, auditAnchor, policyRegistry, agentRegistry));
     }
 
     /// @inheritdoc ISmartAccountFactory
@@ -38,6 +38,7 @@ contract SmartAccountFactory is ISmartAccountFactory {
         bytes32 bound = keccak256(msg.data[4:]);
         account = LibClone.predictDeterministicAddress(IMPLEMENTATION, bound, address(this));
         if (account.code.length != 0) return account;
+        // slither-disable-next-line unused-return it is the address predicted above
         LibClone.cloneDeterministic(IMPLEMENTATION, bound);
         // `initialize` takes the same arguments: nothing is decoded here and encoded again.
         (bool success, bytes memory reason) =

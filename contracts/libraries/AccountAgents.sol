@@ -125,6 +125,7 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
         uint192 key = uint192(nonce >> 64);
         uint256 expected = IEntryPointNonces(ENTRY_POINT).getNonce(address(this), key);
         if (nonce != expected) revert SmartAccount_WrongNonce(expected, nonce);
+        // slither-disable-next-line reentrancy-benign,reentrancy-events the EntryPoint calls nobody here
         INonceIncrement(ENTRY_POINT).incrementNonce(key);
     }
 
@@ -146,6 +147,7 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
     ) private returns (uint256, uint256) {
         uint256 settings_ = _settingsWord();
         if (settings_ >> 240 != 0) revert SmartAccount_Frozen();
+        // slither-disable-next-line uninitialized-local its members are set below, or by `_check`
         AccountRegistries.Claim memory claim;
         claim.agent = agent;
         claim.nonce = nonce;
@@ -265,6 +267,7 @@ abstract contract AccountAgents is AccountChanges, IAccount, IERC7821 {
             uint256 declared = 0;
             for (uint256 j = 0; j < calls.length; ++j) {
                 if (calls[j].target != tokens[i]) continue;
+                // slither-disable-next-line unused-return what is no ERC-20 call declares zero
                 (, uint256 amount) = AccountCalls.erc20Amount(calls[j].callData);
                 declared += amount;
             }

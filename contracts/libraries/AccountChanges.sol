@@ -333,6 +333,7 @@ abstract contract AccountChanges is AccountState {
     function _checkChange(address target, bytes calldata data, bool together) private view {
         // forge-lint: disable-next-line(unsafe-typecast) the selector
         bytes4 selector = bytes4(data);
+        // slither-disable-next-line uninitialized-local nothing is good unless it is listed
         bool good;
         if (target == address(this)) {
             good = selector == this.setLimit.selector || selector == this.unlistToken.selector
@@ -363,6 +364,7 @@ abstract contract AccountChanges is AccountState {
 
     /// @dev Calls a contract that is trusted, hence its whole reason.
     function _call(address target, bytes memory data) private {
+        // slither-disable-next-line reentrancy-no-eth,reentrancy-benign the registries, AuditAnchor or itself
         (bool success, bytes memory reason) = target.call(data);
         if (!success) {
             assembly ("memory-safe") {
@@ -402,6 +404,7 @@ abstract contract AccountChanges is AccountState {
 
     /// @dev The verdict signer of the active policy; zero when there is none.
     function _verdictSigner() internal view returns (address) {
+        // slither-disable-next-line unused-return the version is not asked for
         (, IPolicyRegistry.Record memory record) =
             IPolicyRegistry(POLICY_REGISTRY).activePolicy(_self());
         return record.verdictSigner;

@@ -37,6 +37,7 @@ abstract contract AccountProposals is AccountAgents {
         if (current.frozen) revert SmartAccount_Frozen();
         _requireNoRole(msg.sender);
         _useNonce(msg.sender, nonce);
+        // slither-disable-next-line uninitialized-local its members are set below, or by `_check`
         AccountRegistries.Claim memory claim;
         claim.agent = msg.sender;
         claim.nonce = nonce;
@@ -140,6 +141,7 @@ abstract contract AccountProposals is AccountAgents {
             !_holds(gates.approver, Role.Approver, gates.approverEpoch)
                 || !_holds(gates.authoriser, Role.Authoriser, gates.authoriserEpoch)
         ) return false;
+        // slither-disable-next-line unused-return the record is not asked for
         (uint64 version,) = IPolicyRegistry(POLICY_REGISTRY).activePolicy(_self());
         if (version != proposal.policyVersion) return false;
         // A grant that was revoked, and that one key recorded again since, does not count yet.

@@ -11,6 +11,23 @@ import {TenantIds} from "./TenantIds.sol";
 
 /// @title AccountState
 /// @notice What a `SmartAccount` stores, who is who in it, and what its parts share.
+///
+/// @dev Storage of the whole account; all of it is its own, so validation may read any:
+///
+/// | slot | variable | where a value is |
+/// |---|---|---|
+/// | 0 | `_settings` | 0: a `Settings` |
+/// | 1 | `_nativeLedger` | 1: a `Ledger` |
+/// | 2 | `_counters` | 2: a `Counters` |
+/// | 3 | `_tokens` | 3: how many; `keccak256(3) + i`: a limited token |
+/// | 4 | `_roles` | `keccak256(holder ‖ 4)`: a `RoleWord` |
+/// | 5 | `_limits` | `keccak256(token ‖ 5)`: a `Limit` |
+/// | 6 | `_ledgers` | `keccak256(token ‖ 6)`: a `Ledger` |
+/// | 7 | `_confirmed` | `keccak256(capability ‖ keccak256(agent ‖ 7))`: low 48 bits |
+/// | 8 | `_schedulings` | `keccak256(id ‖ 8)`: a `Scheduling`, two words |
+/// | 9 | `_allowedSignatures` | `keccak256(hash ‖ 9)`: low 48 bits |
+/// | 10 | `_agents` | `keccak256(agent ‖ 10)`: 1 or 0 |
+/// | 11 | `_gates` | `keccak256(id ‖ 11)`: a `Gates`, two words |
 abstract contract AccountState is ISmartAccount, EIP712 {
     // -------------------------------------------------------------- storage
 

@@ -162,6 +162,11 @@ contract AuditAnchorHandler is AuditAnchorTest {
 
     // ------------------------------------------------------------------ views
 
+    /// @notice The contract that is acted on.
+    function target() external view returns (address) {
+        return address(auditAnchor);
+    }
+
     /// @notice The tenant's events agree with the tenant's head.
     function mirrorAgrees(uint256 tenant) external view returns (bool) {
         IAuditAnchor.Head memory head = _head(_tenantIds[tenant]);

@@ -16,7 +16,7 @@ contract MCPAgentRegistryInvariantTest is BaseTest, StdInvariant {
 
     function setUp() public {
         _handler = new MCPAgentRegistryHandler();
-        bytes4[] memory selectors = new bytes4[](12);
+        bytes4[] memory selectors = new bytes4[](15);
         selectors[0] = MCPAgentRegistryHandler.grant.selector;
         selectors[1] = MCPAgentRegistryHandler.grantSigned.selector;
         selectors[2] = MCPAgentRegistryHandler.signGrant.selector;
@@ -29,6 +29,9 @@ contract MCPAgentRegistryInvariantTest is BaseTest, StdInvariant {
         selectors[9] = MCPAgentRegistryHandler.describe.selector;
         selectors[10] = MCPAgentRegistryHandler.trespass.selector;
         selectors[11] = MCPAgentRegistryHandler.wait.selector;
+        selectors[12] = MCPAgentRegistryHandler.extendSigned.selector;
+        selectors[13] = MCPAgentRegistryHandler.forfeitSigned.selector;
+        selectors[14] = MCPAgentRegistryHandler.describeSigned.selector;
         targetContract(address(_handler));
         targetSelector(FuzzSelector(address(_handler), selectors));
     }

@@ -108,6 +108,29 @@ contract MCPAgentRegistryHandler is MCPAgentRegistryTest {
         _close(before, good ? tenant : NONE);
     }
 
+    /// @notice The same through a relayer.
+    function extendSigned(uint256 tenant, uint256 dice) external {
+        tenant %= TENANTS;
+        Mirror storage mirror = _mirrors[tenant][_agent(dice)][_capability(dice)];
+        bool good = mirror.granted && mirror.notAfter < 2 ** 47 - 1 days;
+        uint48 notAfter = mirror.notAfter + 1 + uint48((dice >> 128) % 1 days);
+        bytes32 tenantId = _tenantIds[tenant];
+        bytes memory message = _extendMessage(
+            tenantId, _agent(dice), _capability(dice), notAfter, _events[tenant], type(uint64).max
+        );
+        bytes memory signature = _sign(_authorityKey(tenant), _typed(_domain(), message));
+        bytes32[] memory before = _open();
+        vm.prank(stranger);
+        try registry.extendSigned(
+            tenantId, _agent(dice), _capability(dice), notAfter, type(uint64).max, signature
+        ) {
+            if (!good) broken = true;
+        } catch {
+            if (good) broken = true;
+        }
+        _close(before, good ? tenant : NONE);
+    }
+
     /// @notice The authority takes a grant back.
     function revoke(uint256 tenant, uint256 dice) external {
         tenant %= TENANTS;
@@ -170,6 +193,49 @@ contract MCPAgentRegistryHandler is MCPAgentRegistryTest {
         _close(before, NONE);
     }
 
+    /// @notice An agent gives a grant up through a relayer, if it has one.
+    function forfeitSigned(uint256 tenant, uint256 dice) external {
+        tenant %= TENANTS;
+        bool good = _mirrors[tenant][_agent(dice)][_capability(dice)].granted;
+        bytes memory message = _forfeitMessage(
+            _tenantIds[tenant],
+            _agent(dice),
+            _capability(dice),
+            _agentEvents[_agent(dice)],
+            type(uint64).max
+        );
+        bytes memory signature = _sign(_agentKey(dice), _typed(_domain(), message));
+        bytes32[] memory before = _open();
+        vm.prank(stranger);
+        try registry.forfeitSigned(
+            _tenantIds[tenant], _agent(dice), _capability(dice), type(uint64).max, signature
+        ) {
+            if (!good) broken = true;
+        } catch {
+            if (good) broken = true;
+        }
+        _close(before, good ? tenant : NONE);
+    }
+
+    /// @notice An agent describes itself through a relayer.
+    function describeSigned(uint256 dice) external {
+        address of_ = _agent(dice);
+        bytes memory message = _describeMessage(
+            of_,
+            "",
+            IMCPAgentRegistry.Description(0, bytes32(dice), address(0), dice),
+            _agentEvents[of_],
+            type(uint64).max
+        );
+        bytes memory signature = _sign(_agentKey(dice), _typed(_domain(), message));
+        bytes32[] memory before = _open();
+        vm.prank(stranger);
+        registry.describeSigned(
+            of_, "", bytes32(dice), address(0), dice, type(uint64).max, signature
+        );
+        _close(before, NONE);
+    }
+
     /// @notice Everyone without a say over a tenant tries everything on it, agents of it included: an
     /// agent has a say over its own grants alone.
     function trespass(uint256 tenant, uint256 who, uint256 dice) external {
@@ -210,6 +276,11 @@ contract MCPAgentRegistryHandler is MCPAgentRegistryTest {
     }
 
     // ------------------------------------------------------------------ views
+
+    /// @notice The contract that is acted on.
+    function target() external view returns (address) {
+        return address(registry);
+    }
 
     /// @notice Views and events agree about everything of the tenant.
     function mirrorAgrees(uint256 tenant) external view returns (bool) {
@@ -350,6 +421,10 @@ contract MCPAgentRegistryHandler is MCPAgentRegistryTest {
 
     function _agent(uint256 dice) private view returns (address) {
         return dice & 1 == 0 ? agent : otherAgent;
+    }
+
+    function _agentKey(uint256 dice) private pure returns (uint256) {
+        return dice & 1 == 0 ? AGENT_KEY : OTHER_AGENT_KEY;
     }
 
     function _capability(uint256 dice) private pure returns (bytes32) {

@@ -143,6 +143,11 @@ contract PolicyRegistryHandler is PolicyRegistryTest {
 
     // ------------------------------------------------------------------ views
 
+    /// @notice The contract that is acted on.
+    function target() external view returns (address) {
+        return address(registry);
+    }
+
     /// @notice The tenant's last version, by its events.
     function lastOf(uint256 tenant) external view returns (uint64) {
         return uint64(_mirrors[tenant].length - 1);

@@ -5,9 +5,10 @@ import {VmSafe} from "forge-std/Vm.sol";
 
 import {IAuditAnchor} from "../../interfaces/IAuditAnchor.sol";
 import {AuditAnchorTest} from "../utils/AuditAnchorTest.sol";
+import {StorageLayout} from "../utils/StorageLayout.sol";
 
 /// @notice Storage is part of the interface: proofs and ERC-4337 validation code read it.
-contract StorageTest is AuditAnchorTest {
+contract StorageTest is AuditAnchorTest, StorageLayout {
     string private constant ARTIFACT = "target/forge/out/AuditAnchor.sol/AuditAnchor.json";
 
     /// @dev What the compiler says is what the documentation says.
@@ -101,24 +102,6 @@ contract StorageTest is AuditAnchorTest {
             if (slot == _peakSlot(tenantId, height)) return true;
         }
         return false;
-    }
-
-    function _assertVariable(
-        string memory json,
-        uint256 slot,
-        string memory label,
-        string memory typeLabel
-    ) private pure {
-        string memory path = string.concat(".storageLayout.storage[", vm.toString(slot), "]");
-        assertEq(vm.parseJsonString(json, string.concat(path, ".label")), label);
-        assertEq(vm.parseJsonString(json, string.concat(path, ".slot")), vm.toString(slot));
-        assertEq(vm.parseJsonUint(json, string.concat(path, ".offset")), 0);
-        string memory type_ = vm.parseJsonString(json, string.concat(path, ".type"));
-        assertEq(vm.parseJsonString(json, _ofType(type_, "label")), typeLabel);
-    }
-
-    function _ofType(string memory type_, string memory key) private pure returns (string memory) {
-        return string.concat(".storageLayout.types['", type_, "'].", key);
     }
 
     function _load(bytes32 slot) private view returns (bytes32) {

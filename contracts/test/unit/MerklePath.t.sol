@@ -16,7 +16,7 @@ contract MerklePathTest is BaseTest {
             for (uint256 index = 0; index < size; ++index) {
                 bytes32[] memory path = ReferenceTree.path(PREFIX, leaves, index);
                 assertEq(MerklePath.length(index, size), path.length, "length");
-                assertEq(this.climb(leaves[index], index, size, path), root, "root");
+                assertTrue(this.verify(leaves[index], index, size, path, root), "root");
             }
         }
     }
@@ -30,7 +30,7 @@ contract MerklePathTest is BaseTest {
             bytes32[] memory path = ReferenceTree.path(PREFIX, leaves, index);
             for (uint256 other = 0; other < size; ++other) {
                 if (other == index || MerklePath.length(other, size) != path.length) continue;
-                assertNotEq(this.climb(leaves[index], other, size, path), root);
+                assertFalse(this.verify(leaves[index], other, size, path, root));
             }
         }
     }
@@ -61,12 +61,54 @@ contract MerklePathTest is BaseTest {
         assertEq(MerklePath.length(index, size), expected);
     }
 
-    function climb(bytes32 leaf, uint256 index, uint256 size, bytes32[] calldata path)
+    /// @dev What hashes to the root proves nothing when it is too long or too short for its position, or
+    /// when there is no such position.
+    function test_OnlyTheExactLength() public view {
+        bytes32[] memory leaves = _leaves(21);
+        bytes32 root = ReferenceTree.root(PREFIX, leaves);
+        for (uint256 index = 0; index < 21; ++index) {
+            bytes32[] memory path = ReferenceTree.path(PREFIX, leaves, index);
+            bytes32[] memory longer = new bytes32[](path.length + 1);
+            for (uint256 i = 0; i < path.length; ++i) {
+                longer[i] = path[i];
+            }
+            bytes32 above = keccak256(abi.encodePacked(PREFIX, bytes32(0), root));
+            assertFalse(this.verify(leaves[index], index, 21, longer, above), "longer");
+            assertFalse(this.verify(leaves[index], index, 21, new bytes32[](0), leaves[index]));
+        }
+        assertTrue(this.verify(root, 0, 1, new bytes32[](0), root));
+        assertFalse(this.verify(root, 1, 1, new bytes32[](0), root), "past the end");
+        assertFalse(this.verify(root, 0, 0, new bytes32[](0), root), "a tree of nothing");
+    }
+
+    /// @dev The first byte of the free memory pointer is borrowed, and given back.
+    function test_MemoryIsUsableAfterwards() public view {
+        bytes32[] memory leaves = _leaves(6);
+        bytes32 root = ReferenceTree.root(PREFIX, leaves);
+        for (uint256 index = 0; index < 6; ++index) {
+            bytes32[] memory path = ReferenceTree.path(PREFIX, leaves, index);
+            assertEq(this.verifyAndEcho(leaves[index], index, path, root), path);
+        }
+    }
+
+    function verify(
+        bytes32 leaf,
+        uint256 index,
+        uint256 size,
+        bytes32[] calldata path,
+        bytes32 root
+    ) external pure returns (bool) {
+        return MerklePath.verify(uint8(PREFIX), leaf, index, size, path, root);
+    }
+
+    /// @dev Allocates memory for the answer after the path was climbed.
+    function verifyAndEcho(bytes32 leaf, uint256 index, bytes32[] calldata path, bytes32 root)
         external
         pure
-        returns (bytes32)
+        returns (bytes32[] memory)
     {
-        return MerklePath.root(uint8(PREFIX), leaf, index, size, path);
+        assertTrue(MerklePath.verify(uint8(PREFIX), leaf, index, 6, path, root));
+        return path;
     }
 
     function _leaves(uint256 size) private pure returns (bytes32[] memory leaves) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {BaseTest} from "./BaseTest.sol";
+import {StorageLayout} from "./StorageLayout.sol";
 import {AnsweringWallet, SafeWallet} from "./Wallets.sol";
 
 /// @notice What the tests of both registries share: two tenants that are EOAs, a stranger, wallets, and
 /// EIP-712 made from the specification instead of from the contracts.
-abstract contract RegistryTest is BaseTest {
+abstract contract RegistryTest is StorageLayout {
     uint256 internal constant ALICE_KEY = uint256(keccak256("alice"));
     uint256 internal constant BOB_KEY = uint256(keccak256("bob"));
     uint256 internal constant STRANGER_KEY = uint256(keccak256("stranger"));
@@ -112,62 +112,5 @@ abstract contract RegistryTest is BaseTest {
         (bool ok,) = target.call(data);
         assertTrue(ok, "the measured call failed");
         return vm.lastCallGas().gasTotalUsed - _intrinsic(data);
-    }
-
-    // ------------------------------------------------------ compiler's layout
-
-    function _assertVariable(
-        string memory json,
-        uint256 slot,
-        string memory label,
-        string memory typeLabel
-    ) internal pure {
-        string memory path = string.concat(".storageLayout.storage[", vm.toString(slot), "]");
-        assertEq(vm.parseJsonString(json, string.concat(path, ".label")), label);
-        assertEq(vm.parseJsonString(json, string.concat(path, ".slot")), vm.toString(slot));
-        assertEq(vm.parseJsonUint(json, string.concat(path, ".offset")), 0);
-        assertEq(vm.parseJsonString(json, _ofType(_typeOf(json, slot), "label")), typeLabel);
-    }
-
-    function _typeOf(string memory json, uint256 slot) internal pure returns (string memory) {
-        string memory path = string.concat(".storageLayout.storage[", vm.toString(slot), "].type");
-        return vm.parseJsonString(json, path);
-    }
-
-    /// @dev The type of a mapping's values.
-    function _valueOf(string memory json, string memory type_)
-        internal
-        pure
-        returns (string memory)
-    {
-        return vm.parseJsonString(json, _ofType(type_, "value"));
-    }
-
-    /// @dev Member number `index` of a struct: name, word, first bit, and bytes.
-    function _assertMember(
-        string memory json,
-        string memory type_,
-        uint256 index,
-        string memory label,
-        uint256 word,
-        uint256 bit,
-        uint256 numberOfBytes
-    ) internal pure {
-        string memory member = string.concat("members[", vm.toString(index), "].");
-        string memory path = _ofType(type_, member);
-        assertEq(vm.parseJsonString(json, string.concat(path, "label")), label);
-        assertEq(vm.parseJsonString(json, string.concat(path, "slot")), vm.toString(word), label);
-        assertEq(vm.parseJsonUint(json, string.concat(path, "offset")) * 8, bit, label);
-        string memory memberType = vm.parseJsonString(json, string.concat(path, "type"));
-        assertEq(vm.parseJsonUint(json, _ofType(memberType, "numberOfBytes")), numberOfBytes, label);
-    }
-
-    function _assertMembers(string memory json, string memory type_, uint256 count) internal view {
-        string memory next = string.concat("members[", vm.toString(count), "]");
-        assertFalse(vm.keyExistsJson(json, _ofType(type_, next)), "one more member");
-    }
-
-    function _ofType(string memory type_, string memory key) internal pure returns (string memory) {
-        return string.concat(".storageLayout.types['", type_, "'].", key);
     }
 }
