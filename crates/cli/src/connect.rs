@@ -86,11 +86,11 @@ impl ChainArgs {
     }
 }
 
-/// Which key anchors and pays.
+/// Which key acts and pays.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Key")]
 pub(crate) struct KeyArgs {
-    /// The encrypted keystore of the key that anchors and pays, as `cast wallet new` makes it
+    /// The encrypted keystore of the key that acts and pays, as `cast wallet new` makes it
     #[arg(long, value_name = "FILE", env = "COFFERDAM_KEYSTORE")]
     pub(crate) keystore: Option<PathBuf>,
 

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod account;
 pub(crate) mod append;
 pub(crate) mod devnet;
 pub(crate) mod migrate;
