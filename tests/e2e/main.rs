@@ -4,6 +4,7 @@
 //! of them behind. What is random is printed with its seed; `COFFERDAM_TEST_SEED` repeats it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod account;
 mod attack;
 mod bad_input;
 mod crash;
