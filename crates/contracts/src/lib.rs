@@ -5,7 +5,7 @@
 //! - [`Chain`]: a connection that has checked that the endpoint answers for the chain it should and
 //!   that the contract is there; every read goes through it.
 //! - [`deployment`]: where the contracts are, which is the same on every chain (CREATE2).
-//! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs.
+//! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs, plain or nested for an account.
 
 mod bindings;
 mod chain;
