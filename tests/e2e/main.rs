@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod account;
+mod agent;
 mod attack;
 mod bad_input;
 mod crash;
 mod deploy;
 mod devnet;
+mod ground;
 mod map;
+mod policy;
 mod receipts;
 mod refusals;
 mod reorg;

@@ -3,7 +3,7 @@
 //! URLs are taken as plain strings and parsed here: a parse error that clap prints would quote them,
 //! password and all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use cofferdam_contracts::{Chain, Expected, RpcUrl, deployment};
@@ -74,6 +74,12 @@ impl ChainArgs {
         Ok(Chain::connect(&self.rpc_url()?, self.expected()).await?)
     }
 
+    /// Connects to another of the contracts than AuditAnchor.
+    pub(crate) async fn connect_to(&self, contract: Address) -> Result<Chain> {
+        let expected = Expected { chain_id: self.chain_id, contract: Some(contract) };
+        Ok(Chain::connect(&self.rpc_url()?, expected).await?)
+    }
+
     /// The chain's id alone: as given, else as the endpoint says.
     pub(crate) async fn id(&self) -> Result<u64> {
         match (self.chain_id, &self.rpc_url) {
@@ -105,24 +111,49 @@ pub(crate) struct KeyArgs {
 
 impl KeyArgs {
     pub(crate) fn load(&self, chain_id: u64) -> Result<PrivateKeySigner> {
-        if let Some(key) = &self.private_key {
-            if chain_id != Anvil::CHAIN_ID {
-                bail!(
-                    "--private-key is refused on chain {chain_id}: other users of this machine can read \
-                     a command line; make a keystore with `cast wallet import` and pass --keystore"
-                );
-            }
-            // The parser's own error is dropped: it could quote the key.
-            return key.parse().map_err(|_| eyre::eyre!("--private-key is not 32 bytes of hex"));
-        }
-        let Some(keystore) = &self.keystore else {
-            bail!("no key given; pass --keystore and --password-file");
-        };
-        let Some(password_file) = &self.password_file else {
-            bail!("no password given for {}; pass --password-file", keystore.display());
-        };
-        keys::load(keystore, &keys::password(password_file)?)
+        load_key(
+            "",
+            chain_id,
+            self.keystore.as_deref(),
+            self.password_file.as_deref(),
+            self.private_key.as_deref(),
+        )
     }
+
+    /// Whether any key was named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.keystore.is_some() || self.private_key.is_some()
+    }
+}
+
+/// Opens a key as options say whose names begin with `prefix`.
+pub(crate) fn load_key(
+    prefix: &str,
+    chain_id: u64,
+    keystore: Option<&Path>,
+    password_file: Option<&Path>,
+    private_key: Option<&str>,
+) -> Result<PrivateKeySigner> {
+    if let Some(key) = private_key {
+        if chain_id != Anvil::CHAIN_ID {
+            bail!(
+                "--{prefix}private-key is refused on chain {chain_id}: other users of this machine can \
+                 read a command line; make a keystore with `cast wallet import` and pass \
+                 --{prefix}keystore"
+            );
+        }
+        // The parser's own error is dropped: it could quote the key.
+        return key
+            .parse()
+            .map_err(|_| eyre::eyre!("--{prefix}private-key is not 32 bytes of hex"));
+    }
+    let Some(keystore) = keystore else {
+        bail!("no key given; pass --{prefix}keystore and --{prefix}password-file");
+    };
+    let Some(password_file) = password_file else {
+        bail!("no password given for {}; pass --{prefix}password-file", keystore.display());
+    };
+    keys::load(keystore, &keys::password(password_file)?)
 }
 
 /// Checks that the database follows this chain's contract, and notes it on first use.
@@ -165,6 +196,48 @@ pub(crate) async fn tenant(sequencer: &Sequencer, name_or_id: &str) -> Result<Te
     found.ok_or_else(|| {
         eyre::eyre!("no tenant {name_or_id:?} is registered; see `cofferdam tenant list`")
     })
+}
+
+/// Which tenant is meant, where no database is needed to tell.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TenantArgs {
+    /// The tenant: its id, its authority's address, or its name in the operator's database
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: String,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+impl TenantArgs {
+    /// The tenant's id.
+    pub(crate) async fn id(&self, chain: &ChainArgs) -> Result<TenantId> {
+        tenant_id(&self.tenant, &self.database, chain).await
+    }
+}
+
+/// The id that an argument spells, or that its name has in the operator's database.
+pub(crate) async fn tenant_id(
+    tenant_or_name: &str,
+    database: &DatabaseArgs,
+    chain: &ChainArgs,
+) -> Result<TenantId> {
+    if let Ok(authority) = tenant_or_name.parse::<Address>() {
+        return Ok(TenantId::from_authority(authority)?);
+    }
+    if tenant_or_name.starts_with("0x") {
+        return tenant_or_name.parse().wrap_err_with(|| {
+            format!("{tenant_or_name} is neither a tenant's id nor its authority's address")
+        });
+    }
+    if database.database_url.is_none() {
+        bail!(
+            "{tenant_or_name:?} is a name, and names are in the operator's database: pass \
+             --database-url or set DATABASE_URL, or give the tenant's id or address"
+        );
+    }
+    let sequencer = sequencer(database, chain.id().await?).await?;
+    Ok(tenant(&sequencer, tenant_or_name).await?.id)
 }
 
 /// Connects the operator's door to the database.

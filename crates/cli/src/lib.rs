@@ -5,12 +5,14 @@
 //!   choosing the exit code is done in one place.
 
 mod app;
+mod authority;
 mod check;
 mod claims;
 mod commands;
 mod connect;
 pub mod ingest;
 mod keys;
+mod moment;
 mod output;
 mod register;
 
