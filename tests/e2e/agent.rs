@@ -124,7 +124,7 @@ async fn an_account_grants_with_two_keys_at_once_and_takes_back_with_one() {
     assert_eq!(state(&ground, acme).await, "scoped");
 
     let revoke = format!("agent revoke {}", scope(acme));
-    ground.refuses("acme approver", &revoke, &["is approver", "owner or guardian"]).await;
+    ground.refuses("acme approver", &revoke, &["is approver of", "owner or its guardian"]).await;
     assert_eq!(ground.json("acme guardian", &revoke).await["way"], "narrowed");
     assert_eq!(state(&ground, acme).await, "revoked");
 

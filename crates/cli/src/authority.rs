@@ -203,8 +203,8 @@ impl Hands {
         }
         let kind = Authority::at(chain, &self.deployment, authority).await?;
         let key = match (&kind, self.key.is_given()) {
-            // No key of ours is of use to it, unless it delegates from its own.
-            (Authority::Wallet, false) => None,
+            // Without a key there is still to say what the authority must send or sign.
+            (Authority::Key | Authority::Wallet, false) => None,
             _ => Some(self.key()?),
         };
         let own = key.as_ref().is_some_and(|key| key.address() == authority);
@@ -219,8 +219,14 @@ impl Hands {
             }
             (_, Some(key)) if own => self.send(key, registry, act.direct(), Way::Direct).await,
             (Authority::Key, key) => {
-                let ours = key.map_or(String::new(), |key| format!(", not {}", key.address()));
-                self.needed(act, format!("only the key {authority} acts for this tenant{ours}"))
+                let ours = key.map_or("and no key was given (--keystore)".into(), |key| {
+                    format!("not {}", key.address())
+                });
+                let reason = format!(
+                    "there is no account at {authority}, hence only the key of that address acts for \
+                     this tenant, {ours}"
+                );
+                self.needed(act, reason)
             }
             (_, _) => self
                 .needed(act, format!("{authority} is a wallet of a kind that is not known here")),
@@ -244,7 +250,12 @@ impl Hands {
             return match role {
                 Role::Owner | Role::Guardian => self.send(key, at, calldata, Way::Narrowed).await,
                 role => bail!(
-                    "{sender} is {role} in account {at}; its owner or guardian takes things back"
+                    "{sender} {} account {at}; its owner or its guardian takes things back",
+                    if role == Role::None {
+                        "has no role in".into()
+                    } else {
+                        format!("is {role} of")
+                    }
                 ),
             };
         }

@@ -93,9 +93,9 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         deadline: args.relay.deadline.seconds(now),
     };
     let mut again = format!(
-        "cofferdam agent grant --tenant {tenant} --agent {agent} --capability {capability} \
+        "cofferdam agent grant --tenant {tenant} --agent {agent} --capability {} \
          --not-before {not_before} --not-after {not_after} --native-max {}",
-        args.native_max
+        capability.hash, args.native_max
     );
     if let Some(target) = args.target {
         again += &format!(" --target {target}");

@@ -121,8 +121,9 @@ async fn extend(args: ExtendArgs, output: &Output) -> Result<ExitCode> {
         }),
         format!("{agent} has {capability} of {tenant} until {}", rfc3339(not_after.to())),
         format!(
-            "cofferdam agent extend --tenant {tenant} --agent {agent} --capability {capability} \
-             --not-after {not_after}"
+            "cofferdam agent extend --tenant {tenant} --agent {agent} --capability {} --not-after \
+             {not_after}",
+            capability.hash
         ),
     ))
 }

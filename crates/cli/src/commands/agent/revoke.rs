@@ -82,7 +82,7 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
                 deadline,
             }),
             format!("{agent} does not have {capability} of {tenant} any more"),
-            format!("{command} --capability {capability}"),
+            format!("{command} --capability {}", capability.hash),
         ),
         None => (
             Act::RevokeAgent(RevokeAgent { tenantId: tenant_id, agent, nonce, deadline }),

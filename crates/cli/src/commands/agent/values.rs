@@ -6,7 +6,7 @@ use alloy::primitives::{
     B256, FixedBytes, U256,
     aliases::{U80, U96},
     keccak256,
-    utils::{ParseUnits, parse_units},
+    utils::{ParseUnits, Unit},
 };
 use cofferdam_contracts::account::capability;
 
@@ -51,8 +51,12 @@ pub(super) fn native(text: &str) -> Result<U80, String> {
     if !number.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(wrong());
     }
-    let unit = if unit.is_empty() { "wei" } else { unit };
-    match parse_units(number, unit) {
+    let unit: Unit = if unit.is_empty() { "wei" } else { unit }.parse().map_err(|_| wrong())?;
+    // alloy cuts off what is smaller than a wei.
+    if number.split_once('.').is_some_and(|(_, places)| places.len() > usize::from(unit.get())) {
+        return Err(wrong());
+    }
+    match ParseUnits::parse_units(number, unit) {
         Ok(ParseUnits::U256(wei)) => {
             narrow(wei).ok_or_else(|| format!("{text} is more than a grant can hold (2^80 wei)"))
         }
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn amounts_are_wei_or_have_a_unit() {
         for (text, wei) in [
-            ("0", 0),
+            ("0", 0_u64),
             ("7", 7),
             ("0.01ether", 10_000_000_000_000_000),
             ("5gwei", 5_000_000_000),
@@ -102,7 +106,19 @@ mod tests {
         ] {
             assert_eq!(native(text), Ok(U80::from(wei)), "{text}");
         }
-        for text in ["", "ether", "-1", "1.5", "1 ether", "1eth", "0x10", "1e18", "2000000ether"] {
+        for text in [
+            "",
+            "ether",
+            "-1",
+            "1.5",
+            "1 ether",
+            "1etherium",
+            "0x10",
+            "1e18",
+            "2000000ether",
+            "1.5wei",
+            "0.0000000001gwei",
+        ] {
             assert!(native(text).is_err(), "{text}");
         }
         assert_eq!(token("79228162514264337593543950335"), Ok(U96::MAX));

@@ -4,6 +4,8 @@ mod report;
 mod stack;
 mod tamper;
 
+pub(crate) use self::stack::quoted;
+
 use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};

@@ -11,7 +11,7 @@ use std::{
 use alloy::primitives::{Address, B256, keccak256};
 use cofferdam_contracts::{Chain, PolicyRegistry, signing::PublishPolicy};
 use cofferdam_core::TenantId;
-use eyre::{Result, WrapErr};
+use eyre::{Result, WrapErr, bail};
 use serde_json::json;
 
 mod publish;
@@ -20,7 +20,12 @@ mod show;
 mod sign;
 mod signed;
 
-use crate::{moment::Moment, output::Output};
+use self::signed::SignedPolicy;
+use crate::{
+    connect::{self, ChainArgs, DatabaseArgs},
+    moment::{Moment, clock},
+    output::Output,
+};
 
 /// Publish a tenant's policy, revoke it, and see which is active
 #[derive(Debug, clap::Args)]
@@ -64,7 +69,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     }
 }
 
-/// What is published of a policy. None of it is needed where a signed policy is given instead.
+/// What is published of a policy. None of it is needed where a signed policy is given instead; the
+/// document may be, and is compared then.
 #[derive(Debug, Clone, clap::Args)]
 struct Terms {
     /// The policy's document, of which only the hash is used
@@ -87,11 +93,11 @@ struct Terms {
     #[arg(long, value_name = "N")]
     version: Option<u64>,
 
-    /// A signed policy that `policy sign` made, instead of all that
+    /// A signed policy that `policy sign` made, instead of all that but the document
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["file", "verdict_signer", "not_after", "not_before", "version", "tenant", "deadline"]
+        conflicts_with_all = ["verdict_signer", "not_after", "not_before", "version", "tenant", "deadline"]
     )]
     signed: Option<PathBuf>,
 
@@ -101,18 +107,30 @@ struct Terms {
 }
 
 impl Terms {
-    /// The message that the authority signs.
-    fn message(
+    /// The message that the authority signs. What is not given is read from the chain, if there is one.
+    async fn message(
         &self,
-        tenant: TenantId,
-        version: u64,
-        now: u64,
+        chain: Option<&Chain>,
+        options: &ChainArgs,
+        database: &DatabaseArgs,
         deadline: Moment,
     ) -> Result<PublishPolicy> {
-        let (Some(file), Some(verdict_signer), Some(not_after)) =
-            (&self.file, self.verdict_signer, self.not_after)
+        let (Some(file), Some(tenant), Some(verdict_signer), Some(not_after)) =
+            (&self.file, &self.tenant, self.verdict_signer, self.not_after)
         else {
-            unreachable!("clap demands them unless --signed is given")
+            bail!("give a document, --tenant, --verdict-signer and --not-after, or --signed");
+        };
+        let tenant = connect::tenant_id(tenant, database, options).await?;
+        let version = match (self.version, chain) {
+            (Some(version), _) => version,
+            (None, Some(chain)) => next_version(chain, tenant).await?,
+            (None, None) => bail!(
+                "no RPC endpoint to read the tenant's last version from; pass --version, or --rpc-url"
+            ),
+        };
+        let now = match chain {
+            Some(chain) => chain.head().await?.timestamp,
+            None => clock(),
         };
         Ok(PublishPolicy {
             tenantId: tenant.as_b256(),
@@ -123,6 +141,23 @@ impl Terms {
             notAfter: not_after.in_window(now)?,
             deadline: deadline.seconds(now),
         })
+    }
+
+    /// The signed policy that is given, which must be of the document if that is given too.
+    fn read_signed(&self) -> Result<Option<SignedPolicy>> {
+        let Some(path) = &self.signed else { return Ok(None) };
+        let policy = SignedPolicy::read(path)?;
+        if let Some(file) = &self.file {
+            let (ours, signed) = (hash(file)?, policy.message.policyHash);
+            if ours != signed {
+                bail!(
+                    "{} is of another document: its hash is {signed}, and that of {} is {ours}",
+                    path.display(),
+                    file.display()
+                );
+            }
+        }
+        Ok(Some(policy))
     }
 }
 

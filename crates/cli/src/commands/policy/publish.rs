@@ -7,10 +7,11 @@ use cofferdam_core::TenantId;
 use eyre::{Result, bail};
 use serde_json::json;
 
-use super::{Terms, next_version, signed::SignedPolicy};
+use super::Terms;
 use crate::{
     authority::{Act, CosignerArgs, Hands, RelayArgs},
-    connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
+    commands::devnet::quoted,
+    connect::{ChainArgs, DatabaseArgs, KeyArgs},
     output::Output,
 };
 
@@ -51,27 +52,16 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let mut hands =
         Hands::new(&args.chain, registry, args.key, &args.cosigner, &args.relay).await?;
     let chain = &hands.chain;
-    let message = match &args.terms.signed {
+    let message = match args.terms.read_signed()? {
         Some(_) if hands.signature.is_some() => {
             bail!("--signed holds its signature; leave --signature out")
         }
-        Some(path) => {
-            let policy = SignedPolicy::read(path)?;
-            if (policy.chain_id, policy.contract) != (chain.chain_id(), registry) {
-                bail!(
-                    "{} is signed for {} on chain {}, not for {registry} on chain {}; have it signed \
-                     for this one",
-                    path.display(),
-                    policy.contract,
-                    policy.chain_id,
-                    chain.chain_id()
-                );
-            }
+        Some(policy) => {
+            policy.demand(chain.chain_id(), registry)?;
             let Some(signature) = policy.signature() else {
                 bail!(
-                    "{} has {} of the signatures it needs; another principal of the account has to \
+                    "the signed policy has {} of the signatures it needs; another principal of the account has to \
                      sign it: `cofferdam policy sign --signed`",
-                    path.display(),
                     policy.signers().count()
                 );
             };
@@ -79,14 +69,8 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             policy.message
         }
         None => {
-            let tenant = args.terms.tenant.as_deref().unwrap_or_default();
-            let tenant = connect::tenant_id(tenant, &args.database, &args.chain).await?;
-            let version = match args.terms.version {
-                Some(version) => version,
-                None => next_version(chain, tenant).await?,
-            };
-            let now = chain.head().await?.timestamp;
-            args.terms.message(tenant, version, now, args.relay.deadline)?
+            let deadline = args.relay.deadline;
+            args.terms.message(Some(chain), &args.chain, &args.database, deadline).await?
         }
     };
 
@@ -95,7 +79,7 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let again = format!(
         "cofferdam policy publish {} --tenant {tenant} --verdict-signer {} --not-before {} \
          --not-after {} --version {version}",
-        args.terms.file.as_deref().unwrap_or("FILE".as_ref()).display(),
+        quoted(&args.terms.file.as_deref().unwrap_or("FILE".as_ref()).to_string_lossy()),
         message.verdictSigner,
         message.notBefore,
         message.notAfter,

@@ -2,17 +2,17 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use alloy::signers::local::PrivateKeySigner;
 use cofferdam_contracts::{Chain, deployment::Deployment};
 use eyre::{Result, bail};
 use serde_json::json;
 
-use super::{Terms, next_version, signed::SignedPolicy};
+use super::{Terms, signed::SignedPolicy};
 use crate::{
     authority::{Authority, CosignerArgs, demand_principal, role_of},
-    connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
-    moment::{Moment, clock},
-    output::{Output, print, write_whole},
+    connect::{ChainArgs, DatabaseArgs, KeyArgs},
+    moment::Moment,
+    output::{Output, write_whole},
 };
 
 /// Sign a policy, for anybody to publish
@@ -20,12 +20,12 @@ use crate::{
 #[command(after_help = "\
 Examples:
   cofferdam policy sign policy.json --tenant 0x… --verdict-signer 0x… --not-after +90d --out signed.json
-  cofferdam policy sign --signed signed.json --out signed.json          the account's second principal
-  cofferdam policy publish --signed signed.json                         anybody, who pays
+  cofferdam policy sign policy.json --signed signed.json --out signed.json     a second principal
+  cofferdam policy publish --signed signed.json                                anybody, who pays
 
 The authority's own key signs once. For a SmartAccount two of its principals sign, one after the other or
 with --cosigner-keystore at once. Without an RPC endpoint, as on a machine that has no network, give
---version and --chain-id; nobody looks then at whether the keys are principals of the account.")]
+--version and --chain-id; nothing looks then at whether the keys are principals of the account.")]
 pub(super) struct Args {
     #[command(flatten)]
     terms: Terms,
@@ -57,25 +57,27 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Some(_) => Some(args.chain.connect_to(registry).await?),
         None => None,
     };
-    let given = args.terms.signed.as_deref().map(SignedPolicy::read).transpose()?;
+    let given = args.terms.read_signed()?;
     let chain_id = match (&chain, args.chain.chain_id, &given) {
         (Some(chain), _, _) => chain.chain_id(),
         (None, Some(id), _) => id,
-        (None, None, Some(given)) => given.chain_id,
+        (None, None, Some(given)) => given.chain_id(),
         (None, None, None) => bail!("no chain given; pass --rpc-url, or --chain-id and --version"),
     };
     let key = args.key.load(chain_id)?;
     let mut policy = match given {
         Some(given) => {
-            if given.chain_id != chain_id {
-                bail!(
-                    "this policy is for chain {}, not for {chain_id}; check --rpc-url and --chain-id",
-                    given.chain_id
-                );
-            }
+            given.demand(chain_id, registry)?;
             given
         }
-        None => fresh(&args, chain.as_ref(), chain_id, key.address()).await?,
+        None => {
+            let message = args
+                .terms
+                .message(chain.as_ref(), &args.chain, &args.database, args.deadline)
+                .await?;
+            let by_account = key.address().into_word() != message.tenantId;
+            SignedPolicy::new(chain_id, registry, message, by_account)
+        }
     };
     for key in [Some(key), args.cosigner.load(chain_id)?].into_iter().flatten() {
         if let Some(chain) = &chain {
@@ -97,37 +99,12 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             let signers: Vec<_> = policy.signers().collect();
             output.result(
                 &json!({ "out": out, "signers": signers, "complete": !missing }),
-                format!("wrote {}; {next}", out.display()),
+                format!("signed {policy}\nwrote {}; {next}", out.display()),
             );
         }
-        None => print(text),
+        None => output.result(&policy, text),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What is to be signed.
-async fn fresh(
-    args: &Args,
-    chain: Option<&Chain>,
-    chain_id: u64,
-    signer: Address,
-) -> Result<SignedPolicy> {
-    let tenant = args.terms.tenant.as_deref().unwrap_or_default();
-    let tenant = connect::tenant_id(tenant, &args.database, &args.chain).await?;
-    let version = match (args.terms.version, chain) {
-        (Some(version), _) => version,
-        (None, Some(chain)) => next_version(chain, tenant).await?,
-        (None, None) => bail!(
-            "no RPC endpoint to read the tenant's last version from; pass --version, or --rpc-url"
-        ),
-    };
-    let now = match chain {
-        Some(chain) => chain.head().await?.timestamp,
-        None => clock(),
-    };
-    let message = args.terms.message(tenant, version, now, args.deadline)?;
-    let registry = args.chain.deployment().policy_registry;
-    Ok(SignedPolicy::new(chain_id, registry, message, signer != tenant.authority()))
 }
 
 /// Whether the key's signature will count.

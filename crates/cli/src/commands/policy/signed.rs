@@ -1,6 +1,6 @@
 //! The file of a signed policy: what is signed, where it counts, and the signatures so far.
 
-use std::{fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 use alloy::{
     primitives::{Address, B256, Bytes, Signature},
@@ -12,6 +12,8 @@ use cofferdam_core::TenantId;
 use eyre::{Result, WrapErr, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::moment::rfc3339;
 
 const FORMAT: &str = "cofferdam-signed-policy";
 const VERSION: u64 = 1;
@@ -26,9 +28,9 @@ pub(super) struct SignedPolicy {
     format: String,
     version: u64,
     /// The chain on which it counts.
-    pub(super) chain_id: u64,
+    chain_id: u64,
     /// The PolicyRegistry.
-    pub(super) contract: Address,
+    contract: Address,
     /// What the authority says.
     pub(super) message: PublishPolicy,
     /// What was signed, as `eth_signTypedData_v4` takes it.
@@ -114,6 +116,24 @@ impl SignedPolicy {
         self.typed_data["primaryType"] == "TypedDataSign"
     }
 
+    /// The chain on which it counts.
+    pub(super) fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// Demands that it is for this chain's registry.
+    pub(super) fn demand(&self, chain_id: u64, registry: Address) -> Result<()> {
+        if (self.chain_id, self.contract) != (chain_id, registry) {
+            bail!(
+                "the signed policy is for {} on chain {}, not for {registry} on chain {chain_id}; check \
+                 --rpc-url and --chain-id, or have it signed for this one",
+                self.contract,
+                self.chain_id
+            );
+        }
+        Ok(())
+    }
+
     /// The address of the tenant's authority.
     pub(super) fn authority(&self) -> Address {
         Address::from_word(self.message.tenantId)
@@ -174,6 +194,24 @@ impl SignedPolicy {
             (_, more) if more.len() > 1 => bail!("it has too many signatures"),
             _ => None,
         })
+    }
+}
+
+impl fmt::Display for SignedPolicy {
+    /// What is signed, for the one who signs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PublishPolicy { version, policyHash, verdictSigner, deadline, .. } = &self.message;
+        let (from, until) = (self.message.notBefore.to(), self.message.notAfter.to());
+        write!(
+            f,
+            "policy version {version} of {} on chain {}\n  document {policyHash}\n  verdict signer \
+             {verdictSigner}\n  good from {} until {}, if published until {}",
+            self.message.tenantId,
+            self.chain_id,
+            rfc3339(from),
+            rfc3339(until),
+            rfc3339(*deadline),
+        )
     }
 }
 
