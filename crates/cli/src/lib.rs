@@ -4,6 +4,7 @@
 //! - the commands, one a file, each of which returns what it found; printing it as text or JSON and
 //!   choosing the exit code is done in one place.
 
+mod amount;
 mod app;
 mod authority;
 mod check;
