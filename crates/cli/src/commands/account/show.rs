@@ -77,6 +77,11 @@ async fn all(account: &Account, output: &Output) -> Result<()> {
         limits.push(spending(account, asset).await?);
     }
 
+    // What one principal had recorded alone counts only once it is older than the delay.
+    let confirmed = history.confirmed_policy == Some(policy.version);
+    let wait = if confirmed { 0 } else { settings.delay.to::<u64>() };
+    let counts_from = policy.record.recordedAt.to::<u64>() + wait;
+
     let report = json!({
         "account": account.address(),
         "tenantId": account.tenant_id(),
@@ -87,7 +92,7 @@ async fn all(account: &Account, output: &Output) -> Result<()> {
         "deposit": deposit.to_string(),
         "roles": history.roles,
         "limits": limits.iter().map(limit_json).collect::<Vec<_>>(),
-        "policy": (policy.version != 0).then(|| policy_json(&policy)),
+        "policy": (policy.version != 0).then(|| policy_json(&policy, counts_from)),
         "pending": history.pending.iter().map(pending_json).collect::<Vec<_>>(),
         "proposals": history.proposals.iter().map(|(id, p)| proposal_json(*id, p)).collect::<Vec<_>>(),
         "nextChange": counters.nextChange,
@@ -106,8 +111,8 @@ async fn all(account: &Account, output: &Output) -> Result<()> {
     text += &match policy.version {
         0 => "no policy is active: agents may do nothing\n".to_string(),
         version => format!(
-            "policy version {version}, verdict signer {}, recorded at {}\n",
-            policy.record.verdictSigner, policy.record.recordedAt
+            "policy version {version}, verdict signer {}, counts from {counts_from} (seconds since 1970)\n",
+            policy.record.verdictSigner
         ),
     };
     let roles: Vec<_> =
@@ -162,7 +167,7 @@ fn limits_table(limits: &[Spending]) -> String {
     table(["limit of", "per call", "per two days", "yesterday", "today"], &rows)
 }
 
-fn policy_json(policy: &PolicyRegistry::activePolicyReturn) -> Value {
+fn policy_json(policy: &PolicyRegistry::activePolicyReturn, counts_from: u64) -> Value {
     json!({
         "version": policy.version,
         "policyHash": policy.record.policyHash,
@@ -170,6 +175,7 @@ fn policy_json(policy: &PolicyRegistry::activePolicyReturn) -> Value {
         "notBefore": policy.record.notBefore.to::<u64>(),
         "notAfter": policy.record.notAfter.to::<u64>(),
         "recordedAt": policy.record.recordedAt.to::<u64>(),
+        "countsFrom": counts_from,
     })
 }
 
