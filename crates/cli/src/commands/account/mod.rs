@@ -8,7 +8,10 @@ mod show;
 
 use std::process::ExitCode;
 
-use alloy::primitives::{Address, U256, utils::parse_units};
+use alloy::primitives::{
+    Address, U256,
+    utils::{format_ether, parse_units},
+};
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::account::Account;
 use eyre::Result;
@@ -117,6 +120,12 @@ fn wei(text: &str) -> Result<U256, String> {
     }
 }
 
+/// An amount of the native currency for people, exact to the wei.
+fn ether(wei: U256) -> String {
+    let text = format_ether(wei);
+    format!("{} ether", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +156,18 @@ mod tests {
             "1_000",
         ] {
             assert!(wei(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_printed_to_the_wei() {
+        for (amount, text) in [
+            (0_u64, "0 ether"),
+            (7, "0.000000000000000007 ether"),
+            (1_500_000_000_000_000_000, "1.5 ether"),
+            (10_000_000_000_000_000_000, "10 ether"),
+        ] {
+            assert_eq!(ether(U256::from(amount)), text);
         }
     }
 }
