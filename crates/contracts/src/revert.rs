@@ -268,7 +268,7 @@ fn advice(name: &str) -> Option<&'static str> {
         "SmartAccount_BadDelay" => "give a delay of 1 hour to 30 days",
         "SmartAccount_BadMode" => "use the ERC-7821 mode of a batch that reverts as a whole",
         "SmartAccount_BadRole" => {
-            "an account has one owner and one guardian, and every key one role at most; agents and verdict signers have none"
+            "an account has one owner, one guardian and a gate to begin with; every key has one role at most, agents and verdict signers none"
         }
         "SmartAccount_BadSignature" => {
             "have the other principal sign the change for this account and chain, with the nonce that is next"

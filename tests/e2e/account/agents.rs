@@ -165,3 +165,21 @@ async fn what_was_revoked_or_frozen_stops_at_once() {
     a.together(a.account.address(), SmartAccount::unfreezeCall {}.abi_encode().into()).await;
     a.handles(payment).await;
 }
+
+#[tokio::test]
+async fn calls_that_fail_are_named_and_cost_no_more_than_their_fee() {
+    let world = World::start().await;
+    let a = Tenant::new(&world, "A").await;
+    let payment = a.payment(ETHER).await;
+    // The deposit pays the fee; there is nothing left to send.
+    world.fund(a.account.address(), 0).await;
+    let (_, deposit) = a.funds().await;
+
+    let (event, revert) = a.validates(payment).await;
+    assert!(!event.success);
+    let revert = revert.expect("a reason").to_string();
+    assert_eq!(revert, "SmartAccount_CallFailed(index 0, reason no reason given)");
+    assert!(event.actualGasCost <= GAS.fee());
+    assert_eq!(a.funds().await, (U256::ZERO, deposit - event.actualGasCost));
+    assert_eq!(world.balance(payee()).await, U256::ZERO);
+}

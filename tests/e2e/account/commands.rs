@@ -181,6 +181,14 @@ async fn deploying(desk: &mut Desk<'_>, keys: &Keys) {
         (options.replace(&format!("--delay {DELAY}"), "--delay 60"), "the delay is 60 seconds"),
         (format!("{options} --approver {}", keys.owner.address()), "is owner and approver"),
         (options.replace("1ether", "99999999999999ether"), "--per-call is too much"),
+        (
+            format!(
+                "deploy --owner {} --guardian {} --delay {DELAY}",
+                keys.owner.address(),
+                keys.guardian.address()
+            ),
+            "there is no gate",
+        ),
         (format!("deploy --config {}", path(&desk.dir.join("password"))), "see --help"),
     ] {
         desk.refuses("stranger", &bad, &[said]).await;
@@ -215,6 +223,10 @@ async fn passing(desk: &Desk<'_>) {
     desk.refuses("stranger", &propose, &["MCPAgentRegistry_NotGranted", "agent grant"]).await;
     let forged = propose.replace("/signer", "/stranger");
     desk.refuses("agent", &forged, &["PolicyRegistry_BadVerdict", "ask it for a verdict"]).await;
+
+    // Two principals published the policy together: it counts at once.
+    let policy = desk.show().await["policy"].clone();
+    assert_eq!((&policy["version"], &policy["countsFrom"]), (&json!(1), &policy["recordedAt"]));
 
     let proposed = desk.json("agent", &propose).await;
     let id = proposed["proposal"].as_str().unwrap();

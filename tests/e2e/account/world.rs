@@ -402,14 +402,24 @@ impl<'a> Tenant<'a> {
 
     /// Has the EntryPoint handle an operation, which must succeed; what it cost.
     pub(super) async fn handles(&self, operation: IEntryPoint::PackedUserOperation) -> U256 {
+        let (event, revert) = self.validates(operation).await;
+        assert!(event.success, "the calls failed: {revert:?}");
+        event.actualGasCost
+    }
+
+    /// Has the EntryPoint handle an operation, which must pass validation; what became of its calls.
+    pub(super) async fn validates(
+        &self,
+        operation: IEntryPoint::PackedUserOperation,
+    ) -> (IEntryPoint::UserOperationEvent, Option<Revert>) {
         let receipt = self.world.send(self.bundle(operation)).await;
         assert!(receipt.status(), "the bundle reverted");
-        let logs = receipt.logs().iter();
-        let event =
-            logs.filter_map(|log| IEntryPoint::UserOperationEvent::decode_log(&log.inner).ok());
-        let event = event.last().expect("the operation's event");
-        assert!(event.success, "the calls failed");
-        event.actualGasCost
+        let logs = || receipt.logs().iter().map(|log| &log.inner);
+        let event = logs().find_map(|log| IEntryPoint::UserOperationEvent::decode_log(log).ok());
+        let reason =
+            logs().find_map(|log| IEntryPoint::UserOperationRevertReason::decode_log(log).ok());
+        let revert = reason.map(|reason| Revert::decode(reason.revertReason.clone()));
+        (event.expect("the operation's event").data, revert)
     }
 
     /// Has the EntryPoint handle an operation, which must be refused in validation; by which error.

@@ -67,6 +67,11 @@ pub enum ConfigurationError {
         /// The role.
         role: Role,
     },
+    /// Nobody could make a change with the owner.
+    #[error(
+        "there is no gate; name at least one approver, authoriser or executor, better one of each"
+    )]
+    NoGate,
     /// The delay is out of its range.
     #[error("the delay is {delay} seconds; it must be 3600 (1 hour) to 2592000 (30 days)")]
     BadDelay {
@@ -107,6 +112,9 @@ impl Configuration {
             let mut packed = holder.into_word();
             packed[11] = role.into();
             holders.push(packed);
+        }
+        if holders.len() == 2 {
+            return Err(ConfigurationError::NoGate);
         }
         if !Self::DELAYS.contains(&self.delay) {
             return Err(ConfigurationError::BadDelay { delay: self.delay });

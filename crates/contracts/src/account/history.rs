@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
     rpc::types::Log,
-    sol_types::SolEventInterface,
+    sol_types::{SolCall, SolEventInterface},
 };
 
 use super::{AccountError, Role, Stage};
-use crate::{ChainError, ISmartAccount, SmartAccount::SmartAccountEvents};
+use crate::{ChainError, ISmartAccount, PolicyRegistry, SmartAccount::SmartAccountEvents};
 
 /// The state that follows from all events of an account, in order.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,9 @@ pub struct History {
     pub pending: BTreeMap<u64, Pending>,
     /// All proposals, by id.
     pub proposals: BTreeMap<B256, Proposed>,
+    /// The version of the last policy that was published through the account, if two principals did so
+    /// together: it need not wait for the delay. `None` when one of them did alone.
+    pub confirmed_policy: Option<u64>,
     /// The index of the next event.
     pub next_event: u64,
 }
@@ -112,6 +115,16 @@ impl History {
                     proposed.by.push((stage, event.by));
                 }
             }
+            SmartAccountEvents::ChangedTogether(event) => {
+                if let Ok(publish) = PolicyRegistry::publishCall::abi_decode(&event.data) {
+                    self.confirmed_policy = Some(publish.version);
+                }
+            }
+            SmartAccountEvents::Recorded(event) => {
+                if PolicyRegistry::publishCall::abi_decode(&event.data).is_ok() {
+                    self.confirmed_policy = None;
+                }
+            }
             // What these say can be read from the contract itself.
             _ => {}
         }
@@ -121,4 +134,60 @@ impl History {
 
 fn malformed(reason: impl Into<String>) -> ChainError {
     ChainError::Malformed { what: "a log of a SmartAccount", reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::sol_types::SolEvent;
+
+    use super::*;
+    use crate::SmartAccount::{FrozenSet, Scheduled, Vetoed};
+
+    fn log(event: impl SolEvent) -> Log {
+        Log {
+            inner: alloy::primitives::Log {
+                address: Address::repeat_byte(1),
+                data: event.encode_log_data(),
+            },
+            transaction_hash: Some(B256::ZERO),
+            ..Log::default()
+        }
+    }
+
+    fn logs() -> Vec<Log> {
+        let tenant_id = Address::repeat_byte(1).into_word();
+        let scheduled = |event_index, id| Scheduled {
+            tenantId: tenant_id,
+            eventIndex: event_index,
+            id,
+            by: Address::repeat_byte(2),
+            target: Address::repeat_byte(1),
+            data: Bytes::new(),
+            readyAt: Default::default(),
+        };
+        vec![
+            log(scheduled(0, 1)),
+            log(scheduled(1, 2)),
+            log(FrozenSet { tenantId: tenant_id, eventIndex: 2, frozen: true }),
+            log(Vetoed { tenantId: tenant_id, eventIndex: 3, id: 1 }),
+        ]
+    }
+
+    #[test]
+    fn what_was_vetoed_is_not_pending() {
+        let history = History::of(Address::repeat_byte(1), &logs()).expect("a history");
+        assert_eq!(history.pending.into_keys().collect::<Vec<_>>(), [2]);
+        assert_eq!(history.next_event, 4);
+    }
+
+    #[test]
+    fn an_event_that_the_endpoint_left_out_is_missed() {
+        for missing in 0..3 {
+            let mut logs = logs();
+            logs.remove(missing);
+            let error = History::of(Address::repeat_byte(1), &logs).expect_err("a gap");
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("event {missing} of account")), "{text}");
+        }
+    }
 }

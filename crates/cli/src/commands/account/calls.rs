@@ -59,5 +59,5 @@ pub(super) fn read(file: &PathBuf) -> Result<Vec<Call>> {
 pub(super) fn line(call: &Call) -> String {
     let Call { target, value, callData: data } = call;
     let data = if data.is_empty() { String::new() } else { format!(", calldata {data}") };
-    format!("to {target}: {value} wei{data}")
+    format!("to {target}: {}{data}", super::ether(*value))
 }

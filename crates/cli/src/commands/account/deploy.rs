@@ -31,12 +31,12 @@ has the same address on every chain, and its keys control that address wherever 
 deployed yet, also after they were replaced elsewhere: deploy there before you retire a key, or never
 use the address there. That the keys are held by different people is your duty: no contract can see it.")]
 pub(super) struct Args {
-    #[command(flatten)]
-    configuration: ConfigurationArgs,
-
     /// Only say the address, and whether the account is there
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    configuration: ConfigurationArgs,
 
     #[command(flatten)]
     chain: ChainArgs,

@@ -8,7 +8,10 @@ mod show;
 
 use std::process::ExitCode;
 
-use alloy::primitives::{Address, U256, utils::parse_units};
+use alloy::primitives::{
+    Address, U256,
+    utils::{format_ether, parse_units},
+};
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::account::Account;
 use eyre::Result;
@@ -21,7 +24,7 @@ use crate::{
 /// Deploy a tenant's SmartAccount, look at it, and act for it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example, each step with the key of the one who takes it:
+Example, each step with the key of the one who takes it (and --password-file):
   cofferdam account deploy --config acme.json --keystore anyone
   cofferdam account propose --account 0x… --capability payments.send --to 0x… --value 2ether \\
       --verdict verdict.json --keystore agent
@@ -64,6 +67,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
 
 /// Which account is meant.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Account")]
 pub(crate) struct AccountArgs {
     /// The account's address, as `cofferdam account deploy` printed it
     #[arg(long, value_name = "ADDRESS", env = "COFFERDAM_ACCOUNT")]
@@ -101,15 +105,25 @@ impl ActorArgs {
 
 /// An amount of the native currency: `1000` or `1000wei`, `20gwei`, `0.5ether`.
 fn wei(text: &str) -> Result<U256, String> {
-    let unit = ["ether", "gwei", "wei"].into_iter().find(|unit| text.ends_with(unit));
-    let unit = unit.unwrap_or_default();
+    const UNITS: [(&str, u8); 3] = [("ether", 18), ("gwei", 9), ("wei", 0)];
+    let unit = UNITS.into_iter().find(|(unit, _)| text.ends_with(unit));
+    let (unit, decimals) = unit.unwrap_or_default();
     let number = text[..text.len() - unit.len()].trim();
-    let digits = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let unit = if unit.is_empty() { "wei" } else { unit };
-    match parse_units(number, unit) {
-        Ok(amount) if digits && !number.is_empty() => Ok(amount.get_absolute()),
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    // What is finer than a wei would be cut off in silence.
+    match parse_units(number, decimals) {
+        Ok(amount) if digits && !whole.is_empty() && fraction.len() <= decimals.into() => {
+            Ok(amount.get_absolute())
+        }
         _ => Err("expected an amount such as 1000, 20gwei or 0.5ether".into()),
     }
+}
+
+/// An amount of the native currency for people, exact to the wei.
+fn ether(wei: U256) -> String {
+    let text = format_ether(wei);
+    format!("{} ether", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -119,7 +133,7 @@ mod tests {
     #[test]
     fn amounts_are_exact_or_refused() {
         for (text, amount) in [
-            ("0", 0),
+            ("0", 0_u64),
             ("1000", 1_000),
             ("7wei", 7),
             ("20gwei", 20_000_000_000),
@@ -128,8 +142,32 @@ mod tests {
         ] {
             assert_eq!(wei(text), Ok(U256::from(amount)), "{text}");
         }
-        for text in ["", "ether", "-1", "+1", "1e18", "0.5", "1.0000000001gwei", "1 eth", "1_000"] {
+        for text in [
+            "",
+            "ether",
+            "-1",
+            "+1",
+            "1e18",
+            "0.5",
+            "1.0000000001gwei",
+            "1.5wei",
+            ".5ether",
+            "1 eth",
+            "1_000",
+        ] {
             assert!(wei(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_printed_to_the_wei() {
+        for (amount, text) in [
+            (0_u64, "0 ether"),
+            (7, "0.000000000000000007 ether"),
+            (1_500_000_000_000_000_000, "1.5 ether"),
+            (10_000_000_000_000_000_000, "10 ether"),
+        ] {
+            assert_eq!(ether(U256::from(amount)), text);
         }
     }
 }

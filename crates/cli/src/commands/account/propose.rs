@@ -29,16 +29,14 @@ Examples:
       --keystore agent --password-file agent.password
   cofferdam account propose … --dry-run      prints the verdict that is wanted, to be signed elsewhere
 
-verdict.json is {\"verdict\":{…},\"signature\":\"0x…\"}, the members of the EIP-712 type PolicyVerdict and the
-signature of the policy's verdict signer; its outcome must be 2, ESCALATE. --dry-run prints the verdict
-as EIP-712 JSON, for `cast wallet sign --data`. The proposal is then approved, authorised and executed.")]
+verdict.json is {\"verdict\":{…},\"signature\":\"0x…\"}: the members of the EIP-712 type PolicyVerdict, and
+the signature of the policy's verdict signer. Its outcome must be 2, ESCALATE. --dry-run prints what the
+verdict signer signs (`cast wallet sign --data`), and with --json the verdict beside it. The proposal is
+then approved, authorised and executed.")]
 pub(super) struct Args {
     /// The capability that the agent was granted, by its name
     #[arg(long, value_name = "NAME")]
     capability: String,
-
-    #[command(flatten)]
-    calls: CallArgs,
 
     /// The agent's lane; operations in different lanes do not wait for each other
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -47,6 +45,9 @@ pub(super) struct Args {
     /// Print the verdict that is wanted, and sign and send nothing
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    calls: CallArgs,
 
     #[command(flatten)]
     verdict: VerdictArgs,

@@ -1,6 +1,6 @@
 //! `cofferdam account show`.
 
-use alloy::primitives::{Address, B256, U256, utils::format_ether};
+use alloy::primitives::{Address, B256, U256};
 use cofferdam_contracts::{
     ChainError, PolicyRegistry, SmartAccount,
     account::{Account, History, Pending, Proposed, Stage},
@@ -8,7 +8,7 @@ use cofferdam_contracts::{
 use eyre::Result;
 use serde_json::{Value, json};
 
-use super::{AccountArgs, calls};
+use super::{AccountArgs, calls, ether};
 use crate::output::{Output, table};
 
 /// Show who may do what in an account, its limits, and what is pending
@@ -40,6 +40,7 @@ async fn proposal(account: &Account, id: B256, output: &Output) -> Result<()> {
     report["account"] = json!(account.address());
     report["calls"] = json!(made);
     let mut lines = vec![proposal_line(id, &proposed)];
+    lines.push(format!("  capability {}", proposed.proposal.capability));
     match &made {
         Some(made) => lines.extend(made.iter().map(|call| format!("  {}", calls::line(call)))),
         None => lines.push(format!(
@@ -77,6 +78,11 @@ async fn all(account: &Account, output: &Output) -> Result<()> {
         limits.push(spending(account, asset).await?);
     }
 
+    // What one principal had recorded alone counts only once it is older than the delay.
+    let confirmed = history.confirmed_policy == Some(policy.version);
+    let wait = if confirmed { 0 } else { settings.delay.to::<u64>() };
+    let counts_from = policy.record.recordedAt.to::<u64>() + wait;
+
     let report = json!({
         "account": account.address(),
         "tenantId": account.tenant_id(),
@@ -87,7 +93,7 @@ async fn all(account: &Account, output: &Output) -> Result<()> {
         "deposit": deposit.to_string(),
         "roles": history.roles,
         "limits": limits.iter().map(limit_json).collect::<Vec<_>>(),
-        "policy": (policy.version != 0).then(|| policy_json(&policy)),
+        "policy": (policy.version != 0).then(|| policy_json(&policy, counts_from)),
         "pending": history.pending.iter().map(pending_json).collect::<Vec<_>>(),
         "proposals": history.proposals.iter().map(|(id, p)| proposal_json(*id, p)).collect::<Vec<_>>(),
         "nextChange": counters.nextChange,
@@ -95,23 +101,25 @@ async fn all(account: &Account, output: &Output) -> Result<()> {
     });
     let state = if settings.frozen { "FROZEN" } else { "not frozen" };
     let mut text = format!(
-        "account {} on chain {}, {state}\nbalance {} ether, deposit at the EntryPoint {} ether\n\
+        "account {} on chain {}, {state}\nbalance {}, deposit at the EntryPoint {}\n\
          one principal's change waits {} seconds\n",
         account.address(),
         chain.chain_id(),
-        format_ether(balance),
-        format_ether(deposit),
+        ether(balance),
+        ether(deposit),
         settings.delay,
     );
     text += &match policy.version {
         0 => "no policy is active: agents may do nothing\n".to_string(),
         version => format!(
-            "policy version {version}, verdict signer {}, recorded at {}\n",
-            policy.record.verdictSigner, policy.record.recordedAt
+            "policy version {version}, verdict signer {}, counts from {counts_from} (seconds since 1970)\n",
+            policy.record.verdictSigner
         ),
     };
+    let mut roles: Vec<_> = history.roles.iter().map(|(key, role)| (role, key)).collect();
+    roles.sort();
     let roles: Vec<_> =
-        history.roles.iter().map(|(key, role)| [role.to_string(), key.to_string()]).collect();
+        roles.into_iter().map(|(role, key)| [role.to_string(), key.to_string()]).collect();
     text += &format!("\n{}\n\n{}\n", table(["role", "key"], &roles), limits_table(&limits));
     text += &pending_text(&history);
     output.result(&report, text.trim_end());
@@ -145,24 +153,21 @@ fn limits_table(limits: &[Spending]) -> String {
     let rows: Vec<_> = limits
         .iter()
         .map(|limit| {
-            let asset = match limit.asset {
-                Address::ZERO => "native (wei)".to_string(),
-                token => token.to_string(),
+            let (asset, amount): (_, fn(U256) -> String) = match limit.asset {
+                Address::ZERO => ("native".to_string(), ether),
+                token => (token.to_string(), |amount| amount.to_string()),
             };
-            let spent = |spent: Option<U256>| spent.map_or("?".into(), |spent| spent.to_string());
-            [
-                asset,
-                limit.per_call.to_string(),
-                limit.per_day.to_string(),
-                spent(limit.spent.map(|(yesterday, _)| yesterday)),
-                spent(limit.spent.map(|(_, today)| today)),
-            ]
+            let (yesterday, today) = match limit.spent {
+                Some((yesterday, today)) => (amount(yesterday), amount(today)),
+                None => ("?".into(), "?".into()),
+            };
+            [asset, amount(limit.per_call), amount(limit.per_day), yesterday, today]
         })
         .collect();
     table(["limit of", "per call", "per two days", "yesterday", "today"], &rows)
 }
 
-fn policy_json(policy: &PolicyRegistry::activePolicyReturn) -> Value {
+fn policy_json(policy: &PolicyRegistry::activePolicyReturn, counts_from: u64) -> Value {
     json!({
         "version": policy.version,
         "policyHash": policy.record.policyHash,
@@ -170,6 +175,7 @@ fn policy_json(policy: &PolicyRegistry::activePolicyReturn) -> Value {
         "notBefore": policy.record.notBefore.to::<u64>(),
         "notAfter": policy.record.notAfter.to::<u64>(),
         "recordedAt": policy.record.recordedAt.to::<u64>(),
+        "countsFrom": counts_from,
     })
 }
 
