@@ -8,15 +8,13 @@ mod show;
 
 use std::process::ExitCode;
 
-use alloy::primitives::{
-    Address, U256,
-    utils::{format_ether, parse_units},
-};
+use alloy::primitives::Address;
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::account::Account;
 use eyre::Result;
 
 use crate::{
+    amount::{ether, wei},
     connect::{ChainArgs, KeyArgs},
     output::Output,
 };
@@ -100,74 +98,5 @@ impl ActorArgs {
         let key = self.key.load(account.chain().chain_id())?;
         let sender = Sender::new(account.chain().clone(), key);
         Ok((account, sender))
-    }
-}
-
-/// An amount of the native currency: `1000` or `1000wei`, `20gwei`, `0.5ether`.
-fn wei(text: &str) -> Result<U256, String> {
-    const UNITS: [(&str, u8); 3] = [("ether", 18), ("gwei", 9), ("wei", 0)];
-    let unit = UNITS.into_iter().find(|(unit, _)| text.ends_with(unit));
-    let (unit, decimals) = unit.unwrap_or_default();
-    let number = text[..text.len() - unit.len()].trim();
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
-    // What is finer than a wei would be cut off in silence.
-    match parse_units(number, decimals) {
-        Ok(amount) if digits && !whole.is_empty() && fraction.len() <= decimals.into() => {
-            Ok(amount.get_absolute())
-        }
-        _ => Err("expected an amount such as 1000, 20gwei or 0.5ether".into()),
-    }
-}
-
-/// An amount of the native currency for people, exact to the wei.
-fn ether(wei: U256) -> String {
-    let text = format_ether(wei);
-    format!("{} ether", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_exact_or_refused() {
-        for (text, amount) in [
-            ("0", 0_u64),
-            ("1000", 1_000),
-            ("7wei", 7),
-            ("20gwei", 20_000_000_000),
-            ("0.5ether", 500_000_000_000_000_000),
-            ("1 ether", 1_000_000_000_000_000_000),
-        ] {
-            assert_eq!(wei(text), Ok(U256::from(amount)), "{text}");
-        }
-        for text in [
-            "",
-            "ether",
-            "-1",
-            "+1",
-            "1e18",
-            "0.5",
-            "1.0000000001gwei",
-            "1.5wei",
-            ".5ether",
-            "1 eth",
-            "1_000",
-        ] {
-            assert!(wei(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn amounts_are_printed_to_the_wei() {
-        for (amount, text) in [
-            (0_u64, "0 ether"),
-            (7, "0.000000000000000007 ether"),
-            (1_500_000_000_000_000_000, "1.5 ether"),
-            (10_000_000_000_000_000_000, "10 ether"),
-        ] {
-            assert_eq!(ether(U256::from(amount)), text);
-        }
     }
 }

@@ -6,7 +6,11 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, FixedBytes, keccak256},
+    primitives::{
+        Address, B256, FixedBytes,
+        aliases::{U80, U96},
+        keccak256,
+    },
     providers::RootProvider,
     rpc::types::{Filter, Log},
     sol_types::SolEvent,
@@ -24,6 +28,7 @@ use serde_json::json;
 
 use super::values::Capability;
 use crate::{
+    amount::ether,
     connect::{ChainArgs, TenantArgs},
     moment::rfc3339,
     output::{Output, table},
@@ -75,10 +80,12 @@ struct Grant {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Limits {
-    native_max: String,
+    #[serde(serialize_with = "decimal")]
+    native_max: U80,
     target: Address,
     selector: FixedBytes<4>,
-    token_max: String,
+    #[serde(serialize_with = "decimal")]
+    token_max: U96,
     recorded_at: u64,
 }
 
@@ -272,10 +279,10 @@ impl Reader<'_> {
             Some(_) => State::Expired,
         };
         let scope = scope.map(|scope| Limits {
-            native_max: scope.nativeMax.to_string(),
+            native_max: scope.nativeMax,
             target: scope.target,
             selector: scope.selector,
-            token_max: scope.tokenMax.to_string(),
+            token_max: scope.tokenMax,
             recorded_at: scope.recordedAt.to(),
         });
         Ok(Grant { agent, capability, name, state, is_scoped, not_before, not_after, scope })
@@ -315,6 +322,11 @@ impl Reader<'_> {
     }
 }
 
+/// As digits: more than a JSON number holds.
+fn decimal<T: ToString, S: serde::Serializer>(amount: &T, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&amount.to_string())
+}
+
 fn decode<E: SolEvent>(log: &alloy::primitives::Log) -> Result<E, ChainError> {
     let event = E::decode_log(log).map_err(|error| ChainError::Malformed {
         what: "a log of MCPAgentRegistry",
@@ -325,7 +337,7 @@ fn decode<E: SolEvent>(log: &alloy::primitives::Log) -> Result<E, ChainError> {
 
 fn row(grant: &Grant) -> [String; 6] {
     let may = grant.scope.as_ref().map_or("-".into(), |scope| {
-        let native = format!("send {} wei", scope.native_max);
+        let native = format!("send {}", ether(scope.native_max.to()));
         match (scope.target.is_zero(), scope.selector.is_zero()) {
             (true, _) => native,
             (false, true) => format!("{native}, or {} of {}", scope.token_max, scope.target),

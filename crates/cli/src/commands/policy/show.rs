@@ -21,7 +21,7 @@ Example:
   cofferdam policy show --tenant acme --json
 
 Read from the registry's own records, so that no version can be missing. Where the authority is a
-SmartAccount, what one key published alone counts there only after the account's delay.")]
+SmartAccount, what one key published alone counts there only after the delay: `cofferdam account show` says from when.")]
 pub(super) struct Args {
     #[command(flatten)]
     tenant: TenantArgs,
