@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use alloy::{
+    contract::{CallBuilder, CallDecoder},
     eips::BlockNumberOrTag,
     primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
@@ -12,7 +13,7 @@ use alloy::{
 use cofferdam_core::{Batch, Commitment, EntryHash, Seq, TenantId};
 use url::Url;
 
-use crate::{AuditAnchor, ChainError, IAuditAnchor, Logged};
+use crate::{AuditAnchor, ChainError, IAuditAnchor, Logged, Revert};
 
 /// An RPC URL. It often holds a key, so it is printed without path, query and credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -174,13 +175,32 @@ impl Chain {
         ChainError::Rpc { what, endpoint: self.url.endpoint(), reason: self.url.redact(&reason) }
     }
 
-    /// Awaits an answer and gives its error a meaning.
+    /// Awaits an answer and gives its error a meaning: a contract's refusal is told by its name.
     pub async fn ask<T>(
         &self,
         what: &'static str,
         answer: impl Future<Output = Result<T, RpcError<TransportErrorKind>>>,
     ) -> Result<T, ChainError> {
-        answer.await.map_err(|error| self.error(what, &error))
+        answer.await.map_err(|error| self.refusal(what, &error))
+    }
+
+    /// Asks a contract's view through its binding, and gives its error a meaning.
+    pub async fn view<P: Provider, D: CallDecoder>(
+        &self,
+        what: &'static str,
+        call: &CallBuilder<P, D>,
+    ) -> Result<D::CallOutput, ChainError> {
+        call.call().await.map_err(|error| match &error {
+            alloy::contract::Error::TransportError(error) => self.refusal(what, error),
+            error => self.error(what, error),
+        })
+    }
+
+    fn refusal(&self, what: &'static str, error: &RpcError<TransportErrorKind>) -> ChainError {
+        match error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
+            Some(data) => ChainError::Reverted { what, revert: Box::new(Revert::decode(data)) },
+            None => self.error(what, error),
+        }
     }
 
     /// The header at a height or tag; `None` when the chain has no such block (yet).
@@ -236,9 +256,7 @@ impl Chain {
         for tenants in tenants.chunks(2_000) {
             let ids = tenants.iter().map(TenantId::as_b256).collect();
             let binding = self.binding();
-            let call = binding.heads(ids);
-            let answer = call.call().await.map_err(|error| self.error("cannot read heads", &error));
-            heads.extend(answer?);
+            heads.extend(self.view("cannot read heads", &binding.heads(ids)).await?);
         }
         Ok(heads)
     }
@@ -246,8 +264,7 @@ impl Chain {
     /// The nonce of the tenant's next `SetAnchorer` signature.
     pub async fn nonce_of(&self, tenant: TenantId) -> Result<u64, ChainError> {
         let binding = self.binding();
-        let call = binding.nonceOf(tenant.as_b256());
-        call.call().await.map_err(|error| self.error("cannot read the tenant's nonce", &error))
+        self.view("cannot read the tenant's nonce", &binding.nonceOf(tenant.as_b256())).await
     }
 
     /// Asks the contract's own view whether an entry is in an anchored batch.
@@ -278,7 +295,7 @@ impl Chain {
             path.to_vec(),
             history_path.to_vec(),
         );
-        call.call().await.map_err(|error| self.error("cannot call verifyEntry", &error))
+        self.view("cannot call verifyEntry", &call).await
     }
 
     /// The transaction's receipt; `None` while it is not mined.
