@@ -7,7 +7,7 @@ use alloy::{
     eips::BlockNumberOrTag,
     primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
-    rpc::types::{Filter, TransactionReceipt, TransactionRequest},
+    rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
     transports::{RpcError, TransportErrorKind},
 };
 use cofferdam_core::{Batch, Commitment, EntryHash, Seq, TenantId};
@@ -231,6 +231,32 @@ impl Chain {
         logs.iter().map(Logged::try_from).collect()
     }
 
+    /// Logs in a range of blocks, both ends included, in the chain's order. Where the endpoint refuses
+    /// so long a range, it is asked for shorter ones.
+    pub async fn logs(&self, filter: Filter, from: u64, to: u64) -> Result<Vec<Log>, ChainError> {
+        const SHORTEST: u64 = 500;
+        let (mut logs, mut next, mut span) = (vec![], from, to.saturating_sub(from) + 1);
+        while next <= to {
+            let last = to.min(next.saturating_add(span - 1));
+            let part = filter.clone().from_block(next).to_block(last);
+            match self.ask("cannot read logs", self.provider.get_logs(&part)).await {
+                Ok(part) => {
+                    logs.extend(part);
+                    next = last + 1;
+                }
+                Err(error) if span <= SHORTEST => return Err(error),
+                Err(_) => span = span.div_ceil(2),
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Whether there is a contract at an address.
+    pub async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
+        let code = self.provider.get_code_at(address).into_future();
+        Ok(!self.ask("cannot read code", code).await?.is_empty())
+    }
+
     /// The `Anchored` events of one tenant in a range of blocks, both ends included.
     pub async fn anchored(
         &self,
@@ -315,13 +341,18 @@ impl Chain {
         Ok(*self.ask("cannot send a transaction", sent).await?.tx_hash())
     }
 
-    /// The block that created the contract, found by bisection over the chain's state; `None` where
-    /// the node has no old state.
+    /// The block that created AuditAnchor; `None` where the node has no old state.
     pub async fn deployed_in(&self) -> Result<Option<u64>, ChainError> {
+        self.created_in(self.contract).await
+    }
+
+    /// The block that created the contract at an address, found by bisection over the chain's state;
+    /// `None` where the node has no old state.
+    pub async fn created_in(&self, contract: Address) -> Result<Option<u64>, ChainError> {
         let (mut low, mut high) = (0, self.head().await?.number);
         while low < high {
             let middle = low + (high - low) / 2;
-            let at = self.provider.get_code_at(self.contract).number(middle);
+            let at = self.provider.get_code_at(contract).number(middle);
             let Ok(code) = at.await else { return Ok(None) };
             if code.is_empty() {
                 low = middle + 1;

@@ -96,3 +96,16 @@ numbered! {
         Closed = 4 "closed",
     }
 }
+
+numbered! {
+    /// What a verdict decides.
+    Outcome ("outcome of a verdict") {
+        /// These calls may not be made, by any way.
+        #[default]
+        Deny = 0 "deny",
+        /// The agent may make these calls.
+        Allow = 1 "allow",
+        /// People have to approve these calls first.
+        Escalate = 2 "escalate",
+    }
+}
