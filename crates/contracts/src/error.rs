@@ -2,6 +2,8 @@
 
 use alloy::primitives::Address;
 
+use crate::Revert;
+
 /// The chain could not be reached, or is not the one it should be.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChainError {
@@ -20,6 +22,14 @@ pub enum ChainError {
         endpoint: String,
         /// The transport's or the node's own words, without the URL.
         reason: String,
+    },
+    /// A contract refused what was asked of it.
+    #[error("{what}: {revert}{}", .revert.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
+    Reverted {
+        /// What was asked.
+        what: &'static str,
+        /// Why not.
+        revert: Box<Revert>,
     },
     /// The endpoint serves another chain.
     #[error(

@@ -22,7 +22,7 @@ mod messages {
     use super::sol;
 
     sol! {
-        #![sol(all_derives, extra_derives(serde::Serialize))]
+        #![sol(all_derives, extra_derives(serde::Serialize, serde::Deserialize))]
 
         /// AuditAnchor: makes `anchorer` the one key that may anchor for the tenant.
         struct SetAnchorer {
