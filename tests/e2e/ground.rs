@@ -8,9 +8,9 @@ use alloy::{
 };
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::{
-    Chain, Expected, MCPAgentRegistry, PolicyRegistry, SmartAccountFactory,
+    AuditAnchor, Chain, Expected, MCPAgentRegistry, PolicyRegistry, SmartAccountFactory,
     account::{Account, Configuration},
-    deployment::{DEPLOYER, Deployment, SALT, audit_anchor_calldata},
+    deployment::{DEPLOYER, Deployment, SALT},
 };
 use cofferdam_core::TenantId;
 use cofferdam_devnet::{Anvil, AnvilOptions, Toolchain};
@@ -176,14 +176,14 @@ impl Ground {
 }
 
 /// Gives an address something to pay gas with.
-async fn fund(chain: &Chain, address: Address) {
+pub(crate) async fn fund(chain: &Chain, address: Address) {
     let amount = U256::from(10).pow(U256::from(18));
     let _: Value =
         chain.provider().raw_request("anvil_setBalance".into(), (address, amount)).await.unwrap();
 }
 
 /// Puts all contracts but the EntryPoint, which nothing here calls, on a chain that lacks them.
-pub(crate) async fn deploy(rpc_url: &Url) {
+async fn deploy(rpc_url: &Url) {
     let known = Deployment::default();
     let url = rpc_url.clone().into();
     let chain = Chain::connect_undeployed(&url, Expected::default()).await.unwrap();
@@ -198,7 +198,7 @@ pub(crate) async fn deploy(rpc_url: &Url) {
     };
     let factory = [&SmartAccountFactory::BYTECODE[..], &arguments.abi_encode()].concat();
     for (contract, calldata) in [
-        (known.audit_anchor, audit_anchor_calldata()),
+        (known.audit_anchor, create(&AuditAnchor::BYTECODE)),
         (known.policy_registry, create(&PolicyRegistry::BYTECODE)),
         (known.mcp_agent_registry, create(&MCPAgentRegistry::BYTECODE)),
         (known.smart_account_factory, create(&factory)),

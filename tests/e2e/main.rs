@@ -20,5 +20,6 @@ mod reorg;
 mod shared;
 mod support;
 mod tamper;
+mod tenants;
 mod together;
 mod whole_way;

@@ -3,7 +3,7 @@
 use alloy::{
     dyn_abi::TypedData,
     primitives::{Address, keccak256},
-    signers::SignerSync,
+    signers::{SignerSync, local::PrivateKeySigner},
 };
 use cofferdam_contracts::deployment::Deployment;
 use cofferdam_core::TenantId;
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    ground::{DELAY, Ground, address, deploy, raw, tenant},
-    support::{Stack, program, records, run},
+    ground::{DELAY, Ground, address, fund, raw, tenant},
+    support::{Stack, environment, program, records, run},
 };
 
 /// The document that is published here.
@@ -385,16 +385,47 @@ async fn what_cannot_be_meant_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_known_by_its_name_where_the_operators_table_is() {
+async fn a_devnets_tenant_is_known_by_its_name_and_its_people_publish() {
     let stack = Stack::with(&records("acme", 0..1)).await;
-    deploy(stack.anvil.rpc_url()).await;
-    let id = stack.tenant("acme").await;
-    let shown = stack.json("policy show --tenant acme").await;
-    assert_eq!(shown["tenantId"], json!(id));
-    let authority = stack.json(&format!("policy show --tenant {}", id.authority())).await;
-    assert_eq!(authority["tenantId"], json!(id));
+    let file = stack.file("policy.json", POLICY);
+    let authority = stack.tenant("acme").await.authority();
+    let keys = stack.data().join("keys").join(format!("{authority:#x}"));
+    let key = |role: &str| keys.join(format!("{role}.json")).display().to_string();
+    let password = environment(&stack.data())["COFFERDAM_PASSWORD_FILE"].clone();
+    // They send from their own keys, and these have nothing to pay gas with.
+    for role in ["owner", "guardian"] {
+        let opened = PrivateKeySigner::decrypt_keystore(key(role), password_of(&password)).unwrap();
+        fund(&stack.chain().await, opened.address()).await;
+    }
+    let publish = format!(
+        "policy publish {} --tenant acme --verdict-signer {} --not-after +90d --keystore {}",
+        file.display(),
+        address("verdict signer"),
+        key("owner")
+    );
+    let cosigned = format!(
+        "{publish} --cosigner-keystore {} --cosigner-password-file {password}",
+        key("approver")
+    );
+    let done = stack.json(&cosigned).await;
+    assert_eq!((&done["way"], &done["version"]), (&json!("together"), &json!(1)));
+    let passwordless = format!("{publish} --cosigner-keystore {}", key("approver"));
+    let mut passwordless = stack.cofferdam(&passwordless);
+    run(&mut passwordless).await.fails_saying(1, &["pass --cosigner-password-file"]);
+
+    for name in ["acme".to_string(), authority.to_string(), authority.into_word().to_string()] {
+        let shown = stack.json(&format!("policy show --tenant {name}")).await;
+        assert_eq!((&shown["tenantId"], &shown["state"]), (&done["tenantId"], &json!("active")));
+    }
+    let revoke = format!("policy revoke --tenant acme --keystore {}", key("guardian"));
+    assert_eq!(stack.json(&revoke).await["way"], "narrowed");
     let mut unknown = stack.cofferdam("policy show --tenant globex");
     run(&mut unknown).await.fails_saying(1, &["no tenant \"globex\"", "cofferdam tenant list"]);
+}
+
+/// The password that a file holds.
+fn password_of(file: &str) -> String {
+    std::fs::read_to_string(file).unwrap().trim().into()
 }
 
 /// A keystore that `cast wallet` makes of a key, as the options that name it.
