@@ -105,6 +105,21 @@ impl<'a> Desk<'a> {
         refuses(&mut self.by(who, command), parts).await;
     }
 
+    /// Proposes a payment that is more than an agent may make.
+    fn propose(&self) -> String {
+        format!("propose --capability {PAY} --to {} --value 5ether", payee())
+    }
+
+    /// With a verdict that this key signs.
+    fn signing_as(&self, who: &str) -> String {
+        let (keystore, password) = (self.dir.join(who), self.dir.join("password"));
+        format!(
+            "--verdict-keystore {} --verdict-password-file {}",
+            path(&keystore),
+            path(&password)
+        )
+    }
+
     async fn show(&self) -> Value {
         run(&mut self.command("show --json")).await.exits(0).json()
     }
@@ -210,18 +225,11 @@ async fn deploying(desk: &mut Desk<'_>, keys: &Keys) {
 
 /// A payment through the three gates.
 async fn passing(desk: &Desk<'_>) {
-    let propose = format!("propose --capability {PAY} --to {} --value 5ether", payee());
-    desk.refuses("agent", &propose, &["no verdict given", "--dry-run"]).await;
-    let signer = desk.dir.join("signer");
-    let password = desk.dir.join("password");
-    let propose = format!(
-        "{propose} --verdict-keystore {} --verdict-password-file {}",
-        path(&signer),
-        path(&password)
-    );
+    desk.refuses("agent", &desk.propose(), &["no verdict given", "--dry-run"]).await;
+    let propose = format!("{} {}", desk.propose(), desk.signing_as("signer"));
     // A stranger has no grant, and nobody signs with a key that is not the verdict signer's.
     desk.refuses("stranger", &propose, &["MCPAgentRegistry_NotGranted", "agent grant"]).await;
-    let forged = propose.replace("/signer", "/stranger");
+    let forged = format!("{} {}", desk.propose(), desk.signing_as("stranger"));
     desk.refuses("agent", &forged, &["PolicyRegistry_BadVerdict", "ask it for a verdict"]).await;
 
     // Two principals published the policy together: it counts at once.
@@ -281,8 +289,14 @@ async fn with_a_verdict_from_elsewhere(desk: &Desk<'_>, tenant: &Tenant<'_>) {
     desk.refuses("agent", &other, &["PolicyRegistry_BadVerdict", "exactly these calls"]).await;
     let own = format!("{propose} --verdict {}", path(&file));
     desk.refuses("stranger", &own, &["SmartAccount_ForeignNonce"]).await;
-    assert_eq!(desk.json("agent", &own).await["stage"], "proposed");
+    let id = desk.json("agent", &own).await["proposal"].as_str().unwrap().to_string();
     desk.refuses("agent", &own, &["SmartAccount_WrongNonce", "next nonce"]).await;
+
+    desk.json("approver", &format!("approve {id}")).await;
+    desk.json("authoriser", &format!("authorise {id}")).await;
+    let before = desk.world.balance(payee()).await;
+    desk.json("executor", &format!("execute {id} --calls {}", path(&calls))).await;
+    assert_eq!(desk.world.balance(payee()).await, before + U256::from(7));
 }
 
 async fn vetoing_and_freezing(desk: &Desk<'_>, tenant: &Tenant<'_>) {
@@ -309,11 +323,8 @@ async fn vetoing_and_freezing(desk: &Desk<'_>, tenant: &Tenant<'_>) {
     desk.refuses("stranger", "freeze", &["SmartAccount_WrongRole"]).await;
     desk.json("executor", "freeze").await;
     assert_eq!(desk.show().await["frozen"], true);
-    let id = desk.show().await["proposals"].as_array().unwrap().iter().find_map(|proposal| {
-        (proposal["stage"] == "proposed").then(|| proposal["id"].as_str().unwrap().to_string())
-    });
-    let approve = format!("approve {}", id.unwrap());
-    desk.refuses("approver", &approve, &["SmartAccount_Frozen", "unfreeze it together"]).await;
+    let propose = format!("{} {}", desk.propose(), desk.signing_as("signer"));
+    desk.refuses("agent", &propose, &["SmartAccount_Frozen", "unfreeze it together"]).await;
 }
 
 /// Keys that are not taken, whoever they belong to.

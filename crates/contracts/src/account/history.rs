@@ -120,10 +120,10 @@ impl History {
                     self.confirmed_policy = Some(publish.version);
                 }
             }
-            SmartAccountEvents::Recorded(event) => {
-                if PolicyRegistry::publishCall::abi_decode(&event.data).is_ok() {
-                    self.confirmed_policy = None;
-                }
+            SmartAccountEvents::Recorded(event)
+                if PolicyRegistry::publishCall::abi_decode(&event.data).is_ok() =>
+            {
+                self.confirmed_policy = None;
             }
             // What these say can be read from the contract itself.
             _ => {}
