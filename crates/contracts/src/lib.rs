@@ -7,7 +7,7 @@
 //! - [`deployment`]: where the contracts are, which is the same on every chain (CREATE2).
 //! - [`account`]: what one needs off-chain to act for a SmartAccount.
 //! - [`Revert`]: why a contract refused, by the error's name, and what to do about it.
-//! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs.
+//! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs, plain or nested for an account.
 
 pub mod account;
 mod bindings;

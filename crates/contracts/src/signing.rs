@@ -2,7 +2,8 @@
 //!
 //! A message is signed under the [`domain`] of the contract that takes it:
 //! `message.eip712_signing_hash(&domain)` is the digest, and [`typed_data`] is the same as JSON, for a wallet
-//! that is not at hand here. Times are timestamps in seconds, amounts are in the smallest unit.
+//! that is not at hand here. Where the tenant's authority is a SmartAccount, two of its principals sign the
+//! message [`Nested`] in one for that account. Times are timestamps in seconds, amounts are in the smallest unit.
 
 use alloy::{
     dyn_abi::TypedData,
@@ -11,6 +12,9 @@ use alloy::{
     sol_types::{Eip712Domain, SolStruct},
 };
 use serde::Serialize;
+
+mod nested;
+pub use nested::Nested;
 
 // What each field means is documented where the contract takes it, in contracts/interfaces.
 #[allow(missing_docs, reason = "documented in Solidity")]
