@@ -17,5 +17,6 @@ mod reorg;
 mod shared;
 mod support;
 mod tamper;
+mod tenants;
 mod together;
 mod whole_way;

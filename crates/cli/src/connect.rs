@@ -3,10 +3,13 @@
 //! URLs are taken as plain strings and parsed here: a parse error that clap prints would quote them,
 //! password and all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use cofferdam_contracts::{Chain, Expected, RpcUrl, deployment};
+use cofferdam_contracts::{
+    Chain, Expected, RpcUrl,
+    deployment::{self, DeploymentFile},
+};
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::{DatabaseUrl, Deployment, Sequencer, Tenant};
@@ -40,7 +43,13 @@ pub(crate) struct ChainArgs {
     #[arg(long, value_name = "URL", env = "RPC_URL", hide_env_values = true)]
     pub(crate) rpc_url: Option<String>,
 
-    /// AuditAnchor's address; by default where the deployment script puts it on every chain
+    /// What `forge script script/Deploy.s.sol` wrote on this chain; by default the contracts are where
+    /// it puts them on every chain
+    #[arg(long, value_name = "FILE", env = "COFFERDAM_DEPLOYMENT",
+          value_parser = |path: &str| DeploymentFile::read(Path::new(path)))]
+    pub(crate) deployment: Option<DeploymentFile>,
+
+    /// AuditAnchor's address, if it is another one
     #[arg(long, value_name = "ADDRESS", env = "COFFERDAM_CONTRACT")]
     pub(crate) contract: Option<Address>,
 
@@ -57,13 +66,9 @@ impl ChainArgs {
         }
     }
 
-    pub(crate) fn expected(&self) -> Expected {
-        Expected { chain_id: self.chain_id, contract: Some(self.deployment().audit_anchor) }
-    }
-
     /// Where the contracts are.
     pub(crate) fn deployment(&self) -> deployment::Deployment {
-        let known = deployment::Deployment::default();
+        let known = self.deployment.as_ref().map(DeploymentFile::addresses).unwrap_or_default();
         deployment::Deployment {
             audit_anchor: self.contract.unwrap_or(known.audit_anchor),
             ..known
@@ -71,7 +76,16 @@ impl ChainArgs {
     }
 
     pub(crate) async fn connect(&self) -> Result<Chain> {
-        Ok(Chain::connect(&self.rpc_url()?, self.expected()).await?)
+        self.connect_to(self.deployment().audit_anchor).await
+    }
+
+    /// Connects to one of the contracts. A deployment file must say what the chain does.
+    pub(crate) async fn connect_to(&self, contract: Address) -> Result<Chain> {
+        let expected = Expected { chain_id: self.chain_id, contract: Some(contract) };
+        let chain = Chain::connect_undeployed(&self.rpc_url()?, expected).await?;
+        let Some(file) = &self.deployment else { return Ok(chain.demand_code()?) };
+        file.check(&chain).await?;
+        Ok(chain.demand_code()?.since(file.from_block()))
     }
 
     /// The chain's id alone: as given, else as the endpoint says.
@@ -79,7 +93,9 @@ impl ChainArgs {
         match (self.chain_id, &self.rpc_url) {
             (Some(id), _) => Ok(id),
             (None, Some(_)) => {
-                Ok(Chain::connect_undeployed(&self.rpc_url()?, self.expected()).await?.chain_id())
+                let chain =
+                    Chain::connect_undeployed(&self.rpc_url()?, Expected::default()).await?;
+                Ok(chain.chain_id())
             }
             (None, None) => bail!("no chain given; pass --chain-id or set CHAIN_ID"),
         }

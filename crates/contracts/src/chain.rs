@@ -105,34 +105,45 @@ pub struct Chain {
     chain_id: u64,
     contract: Address,
     code_hash: B256,
+    /// A block before which the contract has no events, where that is known.
+    since: Option<u64>,
 }
 
 impl Chain {
     /// Connects, and refuses another chain than the expected one and an address without code.
     pub async fn connect(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
-        let chain = Self::connect_undeployed(url, expected).await?;
-        if chain.code_hash == keccak256([]) {
-            let (contract, chain_id) = (chain.contract, chain.chain_id);
-            return Err(ChainError::NoCode { contract, chain_id });
-        }
-        Ok(chain)
+        Self::connect_undeployed(url, expected).await?.demand_code()
     }
 
     /// Connects like [`Chain::connect`], but takes an address where nothing is deployed yet.
     pub async fn connect_undeployed(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
         let provider = RootProvider::new_http(url.0.clone());
         let contract = expected.contract.unwrap_or_else(crate::deployment::audit_anchor);
-        let mut chain =
-            Self { provider, url: url.clone(), chain_id: 0, contract, code_hash: B256::ZERO };
+        let (url, code_hash) = (url.clone(), B256::ZERO);
+        let mut chain = Self { provider, url, chain_id: 0, contract, code_hash, since: None };
         chain.chain_id =
             chain.ask("cannot read the chain id", chain.provider.get_chain_id()).await?;
         if let Some(id) = expected.chain_id.filter(|id| *id != chain.chain_id) {
-            let (endpoint, actual) = (url.endpoint(), chain.chain_id);
+            let (endpoint, actual) = (chain.url.endpoint(), chain.chain_id);
             return Err(ChainError::WrongChain { endpoint, expected: id, actual });
         }
         let code = chain.provider.get_code_at(contract).into_future();
         chain.code_hash = keccak256(chain.ask("cannot read the contract's code", code).await?);
         Ok(chain)
+    }
+
+    /// Refuses an address without code.
+    pub fn demand_code(self) -> Result<Self, ChainError> {
+        if self.code_hash == keccak256([]) {
+            let (contract, chain_id) = (self.contract, self.chain_id);
+            return Err(ChainError::NoCode { contract, chain_id });
+        }
+        Ok(self)
+    }
+
+    /// The same, knowing a block before which the contract has no events.
+    pub fn since(self, block: Option<u64>) -> Self {
+        Self { since: block, ..self }
     }
 
     /// The chain's id.
@@ -341,9 +352,10 @@ impl Chain {
         Ok(*self.ask("cannot send a transaction", sent).await?.tx_hash())
     }
 
-    /// The block that created AuditAnchor; `None` where the node has no old state.
+    /// The block that created AuditAnchor, or one before; `None` where the node has no old state and
+    /// nobody else knows.
     pub async fn deployed_in(&self) -> Result<Option<u64>, ChainError> {
-        self.created_in(self.contract).await
+        Ok(self.created_in(self.contract).await?.or(self.since))
     }
 
     /// The block that created the contract at an address, found by bisection over the chain's state;

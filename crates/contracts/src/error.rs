@@ -45,7 +45,7 @@ pub enum ChainError {
     },
     /// Nothing is deployed at the contract's address.
     #[error(
-        "there is no contract at {contract} on chain {chain_id}; check --contract, or deploy with `forge script script/Deploy.s.sol`"
+        "there is no contract at {contract} on chain {chain_id}; check --contract and --deployment, or deploy with `forge script script/Deploy.s.sol`"
     )]
     NoCode {
         /// The address.
