@@ -129,8 +129,8 @@ impl Configuration {
 
     /// The factory's calldata that creates the account, or does nothing where it exists.
     pub fn create_calldata(&self) -> Result<Bytes, ConfigurationError> {
-        let (_0, _1) = (self.to_contract()?, self.salt);
-        let call = SmartAccountFactory::createAccountCall { _0, _1 };
+        let call =
+            SmartAccountFactory::createAccountCall { _0: self.to_contract()?, _1: self.salt };
         Ok(call.abi_encode().into())
     }
 }
