@@ -40,7 +40,9 @@ impl Rehearsal {
         set.await.unwrap();
         let chain = Chain::connect_undeployed(&url, Expected::default()).await.unwrap();
         assert_eq!(chain.chain_id(), chain_id);
-        let file = format!("target/deployments/e2e-{}-{name}.json", std::process::id());
+        // Other tests run in this process, so its id alone would not tell them apart.
+        let port = stack.anvil.rpc_url().port().unwrap();
+        let file = format!("target/deployments/e2e-{}-{port}.json", std::process::id());
         Self { stack, name, chain, file: file.into() }
     }
 

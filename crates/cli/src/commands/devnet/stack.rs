@@ -160,10 +160,10 @@ changes it back:
   cofferdam verify
   cofferdam devnet tamper --tenant {tenant} --seq 0
 
-A tenant is a smart account. The keys of {tenant}'s owner, gates and guardian, and what the account started
-with:
+A tenant is a smart account. The keys of its owner, gates and guardian, and what it started with, are in
+{dir}/keys/{account:#x}:
 
-  ls {dir}/keys/{account:#x}
+  cofferdam account show --account {account}
 
 Append records of your own (CloudTrail JSON or NDJSON, see cofferdam append --help):
 
