@@ -4,17 +4,22 @@
 //! of them behind. What is random is printed with its seed; `COFFERDAM_TEST_SEED` repeats it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod account;
+mod agent;
 mod attack;
 mod bad_input;
 mod crash;
 mod deploy;
 mod devnet;
+mod ground;
 mod map;
+mod policy;
 mod receipts;
 mod refusals;
 mod reorg;
 mod shared;
 mod support;
 mod tamper;
+mod tenants;
 mod together;
 mod whole_way;

@@ -87,7 +87,9 @@ async fn a_raw_key_on_another_chain_than_the_devnet() {
     run(stack.devnet().arg(stack.file("one.ndjson", record("acme", 0)))).await.exits(0);
     let anchor = || {
         let mut command = stack.cofferdam("anchor --once");
-        command.env_remove("COFFERDAM_KEYSTORE").args(["--private-key", key]);
+        // The deployment file is this chain's; what it refuses is tested in deploy.rs.
+        command.env_remove("COFFERDAM_DEPLOYMENT").env_remove("COFFERDAM_KEYSTORE");
+        command.args(["--private-key", key]);
         command
     };
     run(&mut anchor()).await.exits(0);
@@ -106,6 +108,7 @@ async fn a_raw_key_on_another_chain_than_the_devnet() {
     let register = || {
         let mut command = stack.cofferdam("tenant add new --chain-id 1337");
         command.env("COFFERDAM_KEYS", stack.dir().join("keys"));
+        command.env_remove("COFFERDAM_DEPLOYMENT");
         command
     };
     run(&mut register()).await.fails_saying(1, &["1337", "--authority"]);

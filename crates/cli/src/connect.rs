@@ -3,10 +3,13 @@
 //! URLs are taken as plain strings and parsed here: a parse error that clap prints would quote them,
 //! password and all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use cofferdam_contracts::{Chain, Expected, RpcUrl, deployment};
+use cofferdam_contracts::{
+    Chain, Expected, RpcUrl,
+    deployment::{self, DeploymentFile},
+};
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::{DatabaseUrl, Deployment, Sequencer, Tenant};
@@ -40,7 +43,13 @@ pub(crate) struct ChainArgs {
     #[arg(long, value_name = "URL", env = "RPC_URL", hide_env_values = true)]
     pub(crate) rpc_url: Option<String>,
 
-    /// AuditAnchor's address; by default where the deployment script puts it on every chain
+    /// What `forge script script/Deploy.s.sol` wrote on this chain; by default the contracts are where
+    /// it puts them on every chain
+    #[arg(long, value_name = "FILE", env = "COFFERDAM_DEPLOYMENT",
+          value_parser = |path: &str| DeploymentFile::read(Path::new(path)))]
+    pub(crate) deployment: Option<DeploymentFile>,
+
+    /// AuditAnchor's address, if it is another one
     #[arg(long, value_name = "ADDRESS", env = "COFFERDAM_CONTRACT")]
     pub(crate) contract: Option<Address>,
 
@@ -57,13 +66,9 @@ impl ChainArgs {
         }
     }
 
-    pub(crate) fn expected(&self) -> Expected {
-        Expected { chain_id: self.chain_id, contract: Some(self.deployment().audit_anchor) }
-    }
-
     /// Where the contracts are.
     pub(crate) fn deployment(&self) -> deployment::Deployment {
-        let known = deployment::Deployment::default();
+        let known = self.deployment.as_ref().map(DeploymentFile::addresses).unwrap_or_default();
         deployment::Deployment {
             audit_anchor: self.contract.unwrap_or(known.audit_anchor),
             ..known
@@ -71,7 +76,16 @@ impl ChainArgs {
     }
 
     pub(crate) async fn connect(&self) -> Result<Chain> {
-        Ok(Chain::connect(&self.rpc_url()?, self.expected()).await?)
+        self.connect_to(self.deployment().audit_anchor).await
+    }
+
+    /// Connects to one of the contracts. A deployment file must say what the chain does.
+    pub(crate) async fn connect_to(&self, contract: Address) -> Result<Chain> {
+        let expected = Expected { chain_id: self.chain_id, contract: Some(contract) };
+        let chain = Chain::connect_undeployed(&self.rpc_url()?, expected).await?;
+        let Some(file) = &self.deployment else { return Ok(chain.demand_code()?) };
+        file.check(&chain).await?;
+        Ok(chain.demand_code()?.since(file.from_block()))
     }
 
     /// The chain's id alone: as given, else as the endpoint says.
@@ -79,18 +93,20 @@ impl ChainArgs {
         match (self.chain_id, &self.rpc_url) {
             (Some(id), _) => Ok(id),
             (None, Some(_)) => {
-                Ok(Chain::connect_undeployed(&self.rpc_url()?, self.expected()).await?.chain_id())
+                let chain =
+                    Chain::connect_undeployed(&self.rpc_url()?, Expected::default()).await?;
+                Ok(chain.chain_id())
             }
             (None, None) => bail!("no chain given; pass --chain-id or set CHAIN_ID"),
         }
     }
 }
 
-/// Which key anchors and pays.
+/// Which key acts and pays.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Key")]
 pub(crate) struct KeyArgs {
-    /// The encrypted keystore of the key that anchors and pays, as `cast wallet new` makes it
+    /// The encrypted keystore of the key that acts and pays, as `cast wallet new` makes it
     #[arg(long, value_name = "FILE", env = "COFFERDAM_KEYSTORE")]
     pub(crate) keystore: Option<PathBuf>,
 
@@ -105,24 +121,49 @@ pub(crate) struct KeyArgs {
 
 impl KeyArgs {
     pub(crate) fn load(&self, chain_id: u64) -> Result<PrivateKeySigner> {
-        if let Some(key) = &self.private_key {
-            if chain_id != Anvil::CHAIN_ID {
-                bail!(
-                    "--private-key is refused on chain {chain_id}: other users of this machine can read \
-                     a command line; make a keystore with `cast wallet import` and pass --keystore"
-                );
-            }
-            // The parser's own error is dropped: it could quote the key.
-            return key.parse().map_err(|_| eyre::eyre!("--private-key is not 32 bytes of hex"));
-        }
-        let Some(keystore) = &self.keystore else {
-            bail!("no key given; pass --keystore and --password-file");
-        };
-        let Some(password_file) = &self.password_file else {
-            bail!("no password given for {}; pass --password-file", keystore.display());
-        };
-        keys::load(keystore, &keys::password(password_file)?)
+        load_key(
+            "",
+            chain_id,
+            self.keystore.as_deref(),
+            self.password_file.as_deref(),
+            self.private_key.as_deref(),
+        )
     }
+
+    /// Whether any key was named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.keystore.is_some() || self.private_key.is_some()
+    }
+}
+
+/// Opens a key as options say whose names begin with `prefix`.
+pub(crate) fn load_key(
+    prefix: &str,
+    chain_id: u64,
+    keystore: Option<&Path>,
+    password_file: Option<&Path>,
+    private_key: Option<&str>,
+) -> Result<PrivateKeySigner> {
+    if let Some(key) = private_key {
+        if chain_id != Anvil::CHAIN_ID {
+            bail!(
+                "--{prefix}private-key is refused on chain {chain_id}: other users of this machine can \
+                 read a command line; make a keystore with `cast wallet import` and pass \
+                 --{prefix}keystore"
+            );
+        }
+        // The parser's own error is dropped: it could quote the key.
+        return key
+            .parse()
+            .map_err(|_| eyre::eyre!("--{prefix}private-key is not 32 bytes of hex"));
+    }
+    let Some(keystore) = keystore else {
+        bail!("no key given; pass --{prefix}keystore and --{prefix}password-file");
+    };
+    let Some(password_file) = password_file else {
+        bail!("no password given for {}; pass --{prefix}password-file", keystore.display());
+    };
+    keys::load(keystore, &keys::password(password_file)?)
 }
 
 /// Checks that the database follows this chain's contract, and notes it on first use.
@@ -165,6 +206,48 @@ pub(crate) async fn tenant(sequencer: &Sequencer, name_or_id: &str) -> Result<Te
     found.ok_or_else(|| {
         eyre::eyre!("no tenant {name_or_id:?} is registered; see `cofferdam tenant list`")
     })
+}
+
+/// Which tenant is meant, where no database is needed to tell.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TenantArgs {
+    /// The tenant: its id, its authority's address, or its name in the operator's database
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: String,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+impl TenantArgs {
+    /// The tenant's id.
+    pub(crate) async fn id(&self, chain: &ChainArgs) -> Result<TenantId> {
+        tenant_id(&self.tenant, &self.database, chain).await
+    }
+}
+
+/// The id that an argument spells, or that its name has in the operator's database.
+pub(crate) async fn tenant_id(
+    tenant_or_name: &str,
+    database: &DatabaseArgs,
+    chain: &ChainArgs,
+) -> Result<TenantId> {
+    if let Ok(authority) = tenant_or_name.parse::<Address>() {
+        return Ok(TenantId::from_authority(authority)?);
+    }
+    if tenant_or_name.starts_with("0x") {
+        return tenant_or_name.parse().wrap_err_with(|| {
+            format!("{tenant_or_name} is neither a tenant's id nor its authority's address")
+        });
+    }
+    if database.database_url.is_none() {
+        bail!(
+            "{tenant_or_name:?} is a name, and names are in the operator's database: pass \
+             --database-url or set DATABASE_URL, or give the tenant's id or address"
+        );
+    }
+    let sequencer = sequencer(database, chain.id().await?).await?;
+    Ok(tenant(&sequencer, tenant_or_name).await?.id)
 }
 
 /// Connects the operator's door to the database.

@@ -16,6 +16,10 @@ use alloy::{
 };
 use eyre::{Result, WrapErr, bail};
 
+mod people;
+
+pub(crate) use people::People;
+
 /// Reads a password file: its first line.
 pub(crate) fn password(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path)
@@ -39,7 +43,8 @@ pub(crate) fn load(path: &Path, password: &str) -> Result<PrivateKeySigner> {
         .wrap_err_with(|| format!("cannot open the keystore {}", path.display()))
 }
 
-/// A folder of keystores that share one password, each named after its address. For the devnet.
+/// A folder of keystores that share one password, each named after its address; and of folders, one for
+/// each tenant's account ([`People`]). For the devnet.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyRing {
     dir: PathBuf,
@@ -77,35 +82,17 @@ impl KeyRing {
         self.dir.join(format!("{address:#x}.json"))
     }
 
-    /// Makes a key and writes it down.
-    pub(crate) fn create(&self) -> Result<PrivateKeySigner> {
-        self.keep(PrivateKeySigner::random())
-    }
-
     /// Writes a key down, unless it is there already.
-    pub(crate) fn keep(&self, key: PrivateKeySigner) -> Result<PrivateKeySigner> {
+    pub(crate) fn keep(&self, key: &PrivateKeySigner) -> Result<()> {
         let file = self.file(key.address());
-        if !file.exists() {
-            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let bytes = key.to_bytes();
-            PrivateKeySigner::encrypt_keystore(
-                &self.dir,
-                &mut OsRng,
-                bytes,
-                &self.password,
-                Some(name),
-            )
-            .wrap_err_with(|| format!("cannot write {}", file.display()))?;
-        }
-        Ok(key)
+        if file.exists() { Ok(()) } else { self.write(key, &file) }
     }
 
-    /// The key of an address, if it is here.
-    pub(crate) fn get(&self, address: Address) -> Result<Option<PrivateKeySigner>> {
-        let file = self.file(address);
-        if !file.exists() {
-            return Ok(None);
-        }
-        load(&file, &self.password).map(Some)
+    fn write(&self, key: &PrivateKeySigner, file: &Path) -> Result<()> {
+        let name = file.file_name().and_then(|name| name.to_str());
+        let dir = file.parent().unwrap_or(&self.dir);
+        PrivateKeySigner::encrypt_keystore(dir, &mut OsRng, key.to_bytes(), &self.password, name)
+            .wrap_err_with(|| format!("cannot write {}", file.display()))?;
+        Ok(())
     }
 }

@@ -4,13 +4,16 @@
 //! - the commands, one a file, each of which returns what it found; printing it as text or JSON and
 //!   choosing the exit code is done in one place.
 
+mod amount;
 mod app;
+mod authority;
 mod check;
 mod claims;
 mod commands;
 mod connect;
 pub mod ingest;
 mod keys;
+mod moment;
 mod output;
 mod register;
 

@@ -2,10 +2,13 @@
 
 use std::{
     fmt::Display,
+    fs::{self, File},
     io::{IsTerminal, Write},
+    path::Path,
     time::Duration,
 };
 
+use eyre::{Result, WrapErr};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -75,6 +78,20 @@ impl Output {
 /// Prints a line. A reader that has seen enough and gone, as `head` does, is no error of ours.
 pub(crate) fn print(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = folder.unwrap_or(Path::new(".")).join(format!(".{name}.{}", std::process::id()));
+    let written = File::create(&fresh)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&fresh, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    written.wrap_err_with(|| format!("cannot write {}", path.display()))
 }
 
 /// What a progress bar counts.

@@ -1,38 +1,46 @@
-//! Makes tenants known: in the operator's table, and to the contract by the tenant's own signature.
+//! Makes tenants known: in the operator's table, and to AuditAnchor by the tenant's own signature.
 
 use std::time::Duration;
 
 use alloy::{
     primitives::{Address, Bytes},
-    signers::{SignerSync, local::PrivateKeySigner},
-    sol_types::{SolCall, SolStruct},
+    signers::SignerSync,
+    sol_types::SolCall,
 };
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::{
     AuditAnchor, Chain,
-    signing::{SetAnchorer, Verifier, domain, typed_data},
+    account::Account,
+    deployment::Deployment,
+    signing::{Nested, SetAnchorer, Verifier, domain, typed_data},
 };
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::{AddTenant, Sequencer, Tenant};
-use eyre::{Result, bail};
+use eyre::{Result, bail, eyre};
 
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, People};
 
 /// How long a signature made here is good.
 const VALID: Duration = Duration::from_secs(3_600);
 
-/// Registers tenants on the devnet, where their keys are ours to make.
+/// Registers tenants on the devnet, where their accounts and all keys of them are ours to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Registrar {
     sequencer: Sequencer,
     sender: Sender,
+    deployment: Deployment,
     keys: KeyRing,
 }
 
 impl Registrar {
-    /// Refuses every chain but the devnet's: elsewhere a tenant's key is the tenant's alone.
-    pub(crate) fn new(sequencer: Sequencer, sender: Sender, keys: KeyRing) -> Result<Self> {
+    /// Refuses every chain but the devnet's: elsewhere a tenant's keys are the tenant's alone.
+    pub(crate) fn new(
+        sequencer: Sequencer,
+        sender: Sender,
+        deployment: Deployment,
+        keys: KeyRing,
+    ) -> Result<Self> {
         let chain_id = sender.chain().chain_id();
         if chain_id != Anvil::CHAIN_ID {
             bail!(
@@ -41,47 +49,72 @@ impl Registrar {
                 Anvil::CHAIN_ID
             );
         }
-        Ok(Self { sequencer, sender, keys })
+        Ok(Self { sequencer, sender, deployment, keys })
     }
 
-    /// Makes sure that a tenant of this name exists and that the contract takes our anchorer for it.
+    /// Makes sure that a tenant of this name exists, with an account, and that AuditAnchor takes our
+    /// anchorer for it.
     pub(crate) async fn ensure(&self, name: &str) -> Result<(Tenant, AddTenant)> {
         if let Some(tenant) = self.sequencer.tenant_by_name(name).await? {
             self.authorise(&tenant, None).await?;
             return Ok((tenant, AddTenant::AlreadyThere));
         }
-        let key = self.keys.create()?;
-        let tenant = Tenant { id: TenantId::from_authority(key.address())?, name: name.into() };
+        let (chain, people) = (self.sender.chain(), People::new());
+        let account = Account::address_of(chain, &self.deployment, &people.configuration).await?;
+        // The keys first: what is cut off after this is taken up by the next run.
+        self.keys.keep_people(account, &people)?;
+        let tenant = Tenant { id: TenantId::from_authority(account)?, name: name.into() };
         let added = self.sequencer.add_tenant(name, tenant.id).await?;
-        self.authorise(&tenant, Some(key)).await?;
+        self.authorise(&tenant, Some(people)).await?;
         Ok((tenant, added))
     }
 
-    /// Signs with the tenant's key, which is looked for in the folder when it is not at hand.
-    async fn authorise(&self, tenant: &Tenant, key: Option<PrivateKeySigner>) -> Result<()> {
+    /// Creates the account where it is not there yet, and lets two of its people, who are looked for in
+    /// the folder when they are not at hand, sign for it that our anchorer may anchor.
+    async fn authorise(&self, tenant: &Tenant, people: Option<People>) -> Result<()> {
         let (chain, anchorer) = (self.sender.chain(), self.sender.address());
+        let account = tenant.id.authority();
         let head = chain.heads(&[tenant.id]).await?.pop();
         if head.is_some_and(|head| head.anchorer == anchorer) {
             return Ok(());
         }
-        let key = match key {
-            Some(key) => key,
-            None => self.keys.get(tenant.id.authority())?.ok_or_else(|| {
-                eyre::eyre!(
-                    "the key of tenant {:?} is not in {}",
-                    tenant.name,
-                    self.keys.password_file().with_file_name("").display()
-                )
-            })?,
+        let people = match people {
+            Some(people) => people,
+            None => self.keys.people(account)?.ok_or_else(|| self.no_people(tenant))?,
         };
+        if !chain.has_code(account).await? {
+            let create = people.configuration.create_calldata()?;
+            self.sender.send(self.deployment.smart_account_factory, create).await?;
+        }
         let nonce = chain.nonce_of(tenant.id).await?;
         let deadline = chain.head().await?.timestamp + VALID.as_secs();
-        let domain = domain(Verifier::AuditAnchor, chain.chain_id(), chain.contract());
         let message = SetAnchorer { tenantId: tenant.id.as_b256(), anchorer, nonce, deadline };
-        let signature = key.sign_hash_sync(&message.eip712_signing_hash(&domain))?.as_bytes();
-        let calldata = set_anchorer_signed(tenant.id, anchorer, deadline, signature.into());
+        let domain_of = |verifier, contract| domain(verifier, chain.chain_id(), contract);
+        let nested = Nested::new(
+            &message,
+            &domain_of(Verifier::AuditAnchor, chain.contract()),
+            &domain_of(Verifier::SmartAccount, account),
+        );
+        let [owner, approver] = people.signatories()?;
+        let signatures =
+            [owner.sign_hash_sync(&nested.digest())?, approver.sign_hash_sync(&nested.digest())?];
+        let calldata = set_anchorer_signed(tenant.id, anchorer, deadline, nested.wrap(signatures));
         self.sender.send(chain.contract(), calldata).await?;
         Ok(())
+    }
+
+    fn no_people(&self, tenant: &Tenant) -> eyre::Report {
+        let authority = tenant.id.authority();
+        eyre!(
+            "{} may not anchor for tenant {:?} yet, and the keys that could allow it are not in {}; if \
+             the tenant's authority {authority} is a key, as in data directories of earlier versions, \
+             let it sign what `cofferdam tenant add {:?} --authority {authority}` prints, or start \
+             afresh with another --data-dir",
+            self.sender.address(),
+            tenant.name,
+            self.keys.folder(authority).display(),
+            tenant.name,
+        )
     }
 }
 

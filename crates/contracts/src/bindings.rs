@@ -7,6 +7,9 @@
 macro_rules! bind {
     ($module:ident, $contract:ident, $($path:tt)+) => {
         pub(crate) mod $module {
+            /// What the bindings are made of.
+            pub(crate) const ARTIFACT: &str = include_str!(concat!($($path)+));
+
             alloy::sol!(
                 #[sol(rpc, all_derives)]
                 $contract,

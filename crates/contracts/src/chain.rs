@@ -3,16 +3,17 @@
 use std::{fmt, str::FromStr};
 
 use alloy::{
+    contract::{CallBuilder, CallDecoder},
     eips::BlockNumberOrTag,
     primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
-    rpc::types::{Filter, TransactionReceipt, TransactionRequest},
+    rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
     transports::{RpcError, TransportErrorKind},
 };
 use cofferdam_core::{Batch, Commitment, EntryHash, Seq, TenantId};
 use url::Url;
 
-use crate::{AuditAnchor, ChainError, IAuditAnchor, Logged};
+use crate::{AuditAnchor, ChainError, IAuditAnchor, Logged, Revert};
 
 /// An RPC URL. It often holds a key, so it is printed without path, query and credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,34 +105,45 @@ pub struct Chain {
     chain_id: u64,
     contract: Address,
     code_hash: B256,
+    /// A block before which the contract has no events, where that is known.
+    since: Option<u64>,
 }
 
 impl Chain {
     /// Connects, and refuses another chain than the expected one and an address without code.
     pub async fn connect(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
-        let chain = Self::connect_undeployed(url, expected).await?;
-        if chain.code_hash == keccak256([]) {
-            let (contract, chain_id) = (chain.contract, chain.chain_id);
-            return Err(ChainError::NoCode { contract, chain_id });
-        }
-        Ok(chain)
+        Self::connect_undeployed(url, expected).await?.demand_code()
     }
 
     /// Connects like [`Chain::connect`], but takes an address where nothing is deployed yet.
     pub async fn connect_undeployed(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
         let provider = RootProvider::new_http(url.0.clone());
         let contract = expected.contract.unwrap_or_else(crate::deployment::audit_anchor);
-        let mut chain =
-            Self { provider, url: url.clone(), chain_id: 0, contract, code_hash: B256::ZERO };
+        let (url, code_hash) = (url.clone(), B256::ZERO);
+        let mut chain = Self { provider, url, chain_id: 0, contract, code_hash, since: None };
         chain.chain_id =
             chain.ask("cannot read the chain id", chain.provider.get_chain_id()).await?;
         if let Some(id) = expected.chain_id.filter(|id| *id != chain.chain_id) {
-            let (endpoint, actual) = (url.endpoint(), chain.chain_id);
+            let (endpoint, actual) = (chain.url.endpoint(), chain.chain_id);
             return Err(ChainError::WrongChain { endpoint, expected: id, actual });
         }
         let code = chain.provider.get_code_at(contract).into_future();
         chain.code_hash = keccak256(chain.ask("cannot read the contract's code", code).await?);
         Ok(chain)
+    }
+
+    /// Refuses an address without code.
+    pub fn demand_code(self) -> Result<Self, ChainError> {
+        if self.code_hash == keccak256([]) {
+            let (contract, chain_id) = (self.contract, self.chain_id);
+            return Err(ChainError::NoCode { contract, chain_id });
+        }
+        Ok(self)
+    }
+
+    /// The same, knowing a block before which the contract has no events.
+    pub fn since(self, block: Option<u64>) -> Self {
+        Self { since: block, ..self }
     }
 
     /// The chain's id.
@@ -174,13 +186,32 @@ impl Chain {
         ChainError::Rpc { what, endpoint: self.url.endpoint(), reason: self.url.redact(&reason) }
     }
 
-    /// Awaits an answer and gives its error a meaning.
+    /// Awaits an answer and gives its error a meaning: a contract's refusal is told by its name.
     pub async fn ask<T>(
         &self,
         what: &'static str,
         answer: impl Future<Output = Result<T, RpcError<TransportErrorKind>>>,
     ) -> Result<T, ChainError> {
-        answer.await.map_err(|error| self.error(what, &error))
+        answer.await.map_err(|error| self.refusal(what, &error))
+    }
+
+    /// Asks a contract's view through its binding, and gives its error a meaning.
+    pub async fn view<P: Provider, D: CallDecoder>(
+        &self,
+        what: &'static str,
+        call: &CallBuilder<P, D>,
+    ) -> Result<D::CallOutput, ChainError> {
+        call.call().await.map_err(|error| match &error {
+            alloy::contract::Error::TransportError(error) => self.refusal(what, error),
+            error => self.error(what, error),
+        })
+    }
+
+    fn refusal(&self, what: &'static str, error: &RpcError<TransportErrorKind>) -> ChainError {
+        match error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
+            Some(data) => ChainError::Reverted { what, revert: Box::new(Revert::decode(data)) },
+            None => self.error(what, error),
+        }
     }
 
     /// The header at a height or tag; `None` when the chain has no such block (yet).
@@ -211,6 +242,32 @@ impl Chain {
         logs.iter().map(Logged::try_from).collect()
     }
 
+    /// Logs in a range of blocks, both ends included, in the chain's order. Where the endpoint refuses
+    /// so long a range, it is asked for shorter ones.
+    pub async fn logs(&self, filter: Filter, from: u64, to: u64) -> Result<Vec<Log>, ChainError> {
+        const SHORTEST: u64 = 500;
+        let (mut logs, mut next, mut span) = (vec![], from, to.saturating_sub(from) + 1);
+        while next <= to {
+            let last = to.min(next.saturating_add(span - 1));
+            let part = filter.clone().from_block(next).to_block(last);
+            match self.ask("cannot read logs", self.provider.get_logs(&part)).await {
+                Ok(part) => {
+                    logs.extend(part);
+                    next = last + 1;
+                }
+                Err(error) if span <= SHORTEST => return Err(error),
+                Err(_) => span = span.div_ceil(2),
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Whether there is a contract at an address.
+    pub async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
+        let code = self.provider.get_code_at(address).into_future();
+        Ok(!self.ask("cannot read code", code).await?.is_empty())
+    }
+
     /// The `Anchored` events of one tenant in a range of blocks, both ends included.
     pub async fn anchored(
         &self,
@@ -236,9 +293,7 @@ impl Chain {
         for tenants in tenants.chunks(2_000) {
             let ids = tenants.iter().map(TenantId::as_b256).collect();
             let binding = self.binding();
-            let call = binding.heads(ids);
-            let answer = call.call().await.map_err(|error| self.error("cannot read heads", &error));
-            heads.extend(answer?);
+            heads.extend(self.view("cannot read heads", &binding.heads(ids)).await?);
         }
         Ok(heads)
     }
@@ -246,8 +301,7 @@ impl Chain {
     /// The nonce of the tenant's next `SetAnchorer` signature.
     pub async fn nonce_of(&self, tenant: TenantId) -> Result<u64, ChainError> {
         let binding = self.binding();
-        let call = binding.nonceOf(tenant.as_b256());
-        call.call().await.map_err(|error| self.error("cannot read the tenant's nonce", &error))
+        self.view("cannot read the tenant's nonce", &binding.nonceOf(tenant.as_b256())).await
     }
 
     /// Asks the contract's own view whether an entry is in an anchored batch.
@@ -278,7 +332,7 @@ impl Chain {
             path.to_vec(),
             history_path.to_vec(),
         );
-        call.call().await.map_err(|error| self.error("cannot call verifyEntry", &error))
+        self.view("cannot call verifyEntry", &call).await
     }
 
     /// The transaction's receipt; `None` while it is not mined.
@@ -298,13 +352,19 @@ impl Chain {
         Ok(*self.ask("cannot send a transaction", sent).await?.tx_hash())
     }
 
-    /// The block that created the contract, found by bisection over the chain's state; `None` where
-    /// the node has no old state.
+    /// The block that created AuditAnchor, or one before; `None` where the node has no old state and
+    /// nobody else knows.
     pub async fn deployed_in(&self) -> Result<Option<u64>, ChainError> {
+        Ok(self.created_in(self.contract).await?.or(self.since))
+    }
+
+    /// The block that created the contract at an address, found by bisection over the chain's state;
+    /// `None` where the node has no old state.
+    pub async fn created_in(&self, contract: Address) -> Result<Option<u64>, ChainError> {
         let (mut low, mut high) = (0, self.head().await?.number);
         while low < high {
             let middle = low + (high - low) / 2;
-            let at = self.provider.get_code_at(self.contract).number(middle);
+            let at = self.provider.get_code_at(contract).number(middle);
             let Ok(code) = at.await else { return Ok(None) };
             if code.is_empty() {
                 low = middle + 1;

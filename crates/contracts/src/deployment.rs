@@ -1,11 +1,15 @@
 //! Where the contracts are: CREATE2 gives the same address on every chain.
 
 use alloy::{
-    primitives::{Address, B256, Bytes, address},
+    primitives::{Address, B256, address},
     sol_types::SolConstructor,
 };
 
 use crate::{AuditAnchor, MCPAgentRegistry, PolicyRegistry, SmartAccountFactory};
+
+mod file;
+
+pub use file::{Deployed, DeploymentError, DeploymentFile};
 
 /// The deterministic deployment proxy that most chains have, Base, Base Sepolia and Anvil among them.
 /// Called with `salt ‖ init code`, it creates the contract.
@@ -16,6 +20,13 @@ pub const SALT: B256 = B256::ZERO;
 
 /// The EntryPoint v0.8 of ERC-4337, at the address that it has on every chain.
 pub const ENTRY_POINT: Address = address!("4337084D9E255Ff0702461CF8895CE9E3b5Ff108");
+
+/// What forge compiled when this was built, and its cache: a run of forge with `FOUNDRY_OUT` and a copy of
+/// the cache compiles nothing again.
+pub const FORGE_OUT: &str = concat!(env!("OUT_DIR"), "/forge");
+
+/// See [`FORGE_OUT`].
+pub const FORGE_CACHE: &str = concat!(env!("OUT_DIR"), "/forge-cache");
 
 /// Where the contracts of one chain are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +72,4 @@ impl Default for Deployment {
 /// The address of AuditAnchor on every chain it was deployed to from these sources.
 pub fn audit_anchor() -> Address {
     DEPLOYER.create2_from_code(SALT, &AuditAnchor::BYTECODE)
-}
-
-/// The calldata for [`DEPLOYER`] that creates AuditAnchor.
-pub fn audit_anchor_calldata() -> Bytes {
-    [SALT.as_slice(), &AuditAnchor::BYTECODE].concat().into()
 }

@@ -2,6 +2,8 @@
 
 use alloy::primitives::Address;
 
+use crate::Revert;
+
 /// The chain could not be reached, or is not the one it should be.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChainError {
@@ -21,6 +23,14 @@ pub enum ChainError {
         /// The transport's or the node's own words, without the URL.
         reason: String,
     },
+    /// A contract refused what was asked of it.
+    #[error("{what}: {revert}{}", .revert.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
+    Reverted {
+        /// What was asked.
+        what: &'static str,
+        /// Why not.
+        revert: Box<Revert>,
+    },
     /// The endpoint serves another chain.
     #[error(
         "the RPC endpoint {endpoint} serves chain {actual}, not chain {expected}; check --rpc-url and --chain-id"
@@ -35,7 +45,7 @@ pub enum ChainError {
     },
     /// Nothing is deployed at the contract's address.
     #[error(
-        "there is no contract at {contract} on chain {chain_id}; check --contract, or deploy with `forge script script/Deploy.s.sol`"
+        "there is no contract at {contract} on chain {chain_id}; check --contract and --deployment, or deploy with `forge script script/Deploy.s.sol`"
     )]
     NoCode {
         /// The address.

@@ -5,13 +5,17 @@
 //! - [`Chain`]: a connection that has checked that the endpoint answers for the chain it should and
 //!   that the contract is there; every read goes through it.
 //! - [`deployment`]: where the contracts are, which is the same on every chain (CREATE2).
-//! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs.
+//! - [`account`]: what one needs off-chain to act for a SmartAccount.
+//! - [`Revert`]: why a contract refused, by the error's name, and what to do about it.
+//! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs, plain or nested for an account.
 
+pub mod account;
 mod bindings;
 mod chain;
 pub mod deployment;
 mod error;
 mod event;
+mod revert;
 pub mod signing;
 
 pub use bindings::{
@@ -25,3 +29,4 @@ pub use bindings::{
 pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
+pub use revert::Revert;

@@ -2,7 +2,8 @@
 //!
 //! A message is signed under the [`domain`] of the contract that takes it:
 //! `message.eip712_signing_hash(&domain)` is the digest, and [`typed_data`] is the same as JSON, for a wallet
-//! that is not at hand here. Times are timestamps in seconds, amounts are in the smallest unit.
+//! that is not at hand here. Where the tenant's authority is a SmartAccount, two of its principals sign the
+//! message [`Nested`] in one for that account. Times are timestamps in seconds, amounts are in the smallest unit.
 
 use alloy::{
     dyn_abi::TypedData,
@@ -12,13 +13,16 @@ use alloy::{
 };
 use serde::Serialize;
 
+mod nested;
+pub use nested::Nested;
+
 // What each field means is documented where the contract takes it, in contracts/interfaces.
 #[allow(missing_docs, reason = "documented in Solidity")]
 mod messages {
     use super::sol;
 
     sol! {
-        #![sol(all_derives, extra_derives(serde::Serialize))]
+        #![sol(all_derives, extra_derives(serde::Serialize, serde::Deserialize))]
 
         /// AuditAnchor: makes `anchorer` the one key that may anchor for the tenant.
         struct SetAnchorer {

@@ -56,8 +56,11 @@ impl Anvil {
         // Anvil says in its log where it listens: an older run's line must not be taken for this one's.
         fs::write(&log, "").map_err(DevnetError::io("cannot write", &log))?;
 
-        let mut args: Vec<String> =
-            ["--host", "127.0.0.1", "--chain-id", "31337"].map(String::from).into();
+        let mut args: Vec<String> = ["--host", "127.0.0.1"].map(String::from).into();
+        // A test may want another chain; Anvil takes the option once only.
+        if !options.args.iter().any(|arg| arg == "--chain-id") {
+            args.extend(["--chain-id".into(), Self::CHAIN_ID.to_string()]);
+        }
         args.extend(["--port".into(), options.port.unwrap_or(0).to_string()]);
         if options.keep {
             let state = data.join("anvil-state.json").display().to_string();

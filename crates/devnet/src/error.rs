@@ -13,6 +13,23 @@ pub enum DevnetError {
         /// Where it was looked for.
         searched: PathBuf,
     },
+    /// The contracts' sources are gone.
+    #[error(
+        "script/Deploy.s.sol is neither where this program was built nor beside {}; deploy from the sources, and then give the chain as RPC_URL",
+        searched.display()
+    )]
+    SourcesMissing {
+        /// The `node_modules` beside which it was looked for.
+        searched: PathBuf,
+    },
+    /// The deployment script failed.
+    #[error("the contracts could not be deployed; {} says:\n{tail}", log.display())]
+    NotDeployed {
+        /// What forge said.
+        log: PathBuf,
+        /// The end of it.
+        tail: String,
+    },
     /// npm has no package of that tool for this machine.
     #[error(
         "{what} has no npm package for {os} on {arch}; set {instead} to use one that runs elsewhere"

@@ -7,6 +7,7 @@
 //! Nothing here is for production: keys are Anvil's published ones and the database is local.
 
 mod anvil;
+mod deploy;
 mod error;
 mod leash;
 mod postgres;
@@ -14,6 +15,7 @@ mod test_database;
 mod toolchain;
 
 pub use anvil::{Anvil, AnvilOptions};
+pub use deploy::{DeployOptions, deploy};
 pub use error::DevnetError;
 pub use postgres::{Postgres, PostgresOptions};
 pub use test_database::TestDatabase;

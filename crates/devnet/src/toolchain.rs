@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::DevnetError;
+use crate::{DevnetError, deploy::SCRIPT};
 
 /// The `node_modules` folder that holds Foundry and Postgres.
 #[derive(Debug, Clone)]
@@ -39,6 +39,18 @@ impl Toolchain {
             .find(|modules| modules.join("@foundry-rs").is_dir())
             .unwrap_or_else(|| above.join("node_modules"));
         Self { modules }
+    }
+
+    /// The project's own folder, which holds the deployment script: the one this was built from, else
+    /// the one that holds `node_modules`.
+    pub(crate) fn project(&self) -> Result<PathBuf, DevnetError> {
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+        built
+            .into_iter()
+            .chain(self.modules.parent())
+            .find(|dir| dir.join(SCRIPT).is_file())
+            .map(Path::to_path_buf)
+            .ok_or_else(|| DevnetError::SourcesMissing { searched: self.modules.clone() })
     }
 
     /// The path of a Foundry tool: `anvil`, `cast` or `forge`.

@@ -211,7 +211,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let registrar = if args.register {
         let chain = args.chain.connect().await?;
         let sender = cofferdam_anchorer::Sender::new(chain, args.key.load(chain_id)?);
-        Some(Registrar::new(sequencer.clone(), sender, KeyRing::open(&args.keys)?)?)
+        let (deployment, keys) = (args.chain.deployment(), KeyRing::open(&args.keys)?);
+        Some(Registrar::new(sequencer.clone(), sender, deployment, keys)?)
     } else {
         None
     };

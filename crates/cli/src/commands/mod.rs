@@ -1,8 +1,11 @@
 //! The commands, one a file.
 
+pub(crate) mod account;
+pub(crate) mod agent;
 pub(crate) mod append;
 pub(crate) mod devnet;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod receipt;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -36,7 +36,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam tenant add acme                          on the devnet: makes the tenant's key and uses it
+  cofferdam tenant add acme                          on the devnet: makes the tenant's keys and account
   cofferdam tenant add acme --authority 0x… --anchorer 0x…
                                                      elsewhere: prints what the tenant must give
 
@@ -55,7 +55,7 @@ struct AddArgs {
     #[arg(long, value_name = "ADDRESS")]
     anchorer: Option<Address>,
 
-    /// The folder of tenants' keystores, on chain 31337
+    /// The folder of tenants' keystores, one in it for each account, on chain 31337
     #[arg(long, value_name = "DIR", env = "COFFERDAM_KEYS", default_value = ".cofferdam/keys")]
     keys: PathBuf,
 
@@ -132,8 +132,8 @@ async fn add(args: AddArgs, output: &Output) -> Result<ExitCode> {
             );
         }
         let sender = Sender::new(chain, args.key.load(Anvil::CHAIN_ID)?);
-        let keys = KeyRing::open(&args.keys)?;
-        let registrar = Registrar::new(sequencer, sender, keys)?;
+        let (deployment, keys) = (args.chain.deployment(), KeyRing::open(&args.keys)?);
+        let registrar = Registrar::new(sequencer, sender, deployment, keys)?;
         let (tenant, added) = registrar.ensure(&args.name).await?;
         let new = added == AddTenant::Added;
         output.result(

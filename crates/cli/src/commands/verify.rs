@@ -3,7 +3,7 @@
 use std::{fmt::Display, fs::File, io::Read, path::PathBuf, process::ExitCode};
 
 use alloy::primitives::{Address, B256};
-use cofferdam_contracts::{Chain, Event, Expected, Logged};
+use cofferdam_contracts::{Chain, Event, Expected, Logged, deployment::Deployed};
 use cofferdam_core::{
     Batch, BatchCommitment, CheckedReceipt, HistoryMerkle, HistoryRef, MAX_RECEIPT_BYTES, Receipt,
 };
@@ -33,7 +33,7 @@ Examples:
   cofferdam verify --tenant acme
 
 With a receipt no database is needed, and nothing in the receipt is believed: chain and contract come
-from the options or the policy file, {\"chainId\", \"contract\"} and optionally {\"codeHash\", \"fromBlock\",
+from the options, the deployment file or the policy file, {\"chainId\", \"contract\"} and optionally {\"codeHash\", \"fromBlock\",
 \"rpcUrl\"}.
 
 Exit codes: 0 valid, 1 invalid (which check failed is said), 2 could not tell (unreachable, unreadable).")]
@@ -171,15 +171,25 @@ fn policy(args: &Args) -> Result<VerifierPolicy> {
             }
             policy
         }
-        None => {
-            let (Some(chain_id), Some(contract)) = (chain_id, contract) else {
-                bail!(
-                    "say what you trust: pass --chain-id and --contract, or --policy FILE; a receipt's \
-                     own word for them proves nothing"
-                );
-            };
-            VerifierPolicy { chain_id, contract, ..VerifierPolicy::default() }
-        }
+        None => match (chain_id, contract, &args.chain.deployment) {
+            (Some(chain_id), Some(contract), _) => {
+                VerifierPolicy { chain_id, contract, ..VerifierPolicy::default() }
+            }
+            (id, None, Some(file)) if id.is_none_or(|id| id == file.chain_id()) => {
+                let Deployed { address, code_hash } = file.audit_anchor();
+                VerifierPolicy {
+                    chain_id: file.chain_id(),
+                    contract: address,
+                    code_hash: Some(code_hash),
+                    from_block: file.from_block(),
+                    rpc_url: None,
+                }
+            }
+            _ => bail!(
+                "say what you trust: pass --chain-id and --contract, or a file with --policy or \
+                     --deployment; a receipt's own word for them proves nothing"
+            ),
+        },
     };
     if args.policy.is_none() || args.chain.rpc_url.is_some() {
         policy.rpc_url = args.chain.rpc_url.clone();

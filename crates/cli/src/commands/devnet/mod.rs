@@ -4,9 +4,12 @@ mod report;
 mod stack;
 mod tamper;
 
+pub(crate) use self::stack::quoted;
+
 use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};
+use cofferdam_contracts::deployment::Deployment;
 use cofferdam_indexer::Indexer;
 use cofferdam_store::{Reader, Sealer, Sequencer};
 use eyre::{Result, bail};
@@ -153,7 +156,8 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
     connect::follow(&sequencer, chain).await?;
     let sender = Sender::new(chain.clone(), stack.key.clone());
-    let registrar = Registrar::new(sequencer.clone(), sender.clone(), stack.keys.clone())?;
+    let keys = stack.keys.clone();
+    let registrar = Registrar::new(sequencer.clone(), sender.clone(), Deployment::default(), keys)?;
 
     let job = append::Job {
         sequencer,

@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, fmt};
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use cofferdam_contracts::{Chain, Event, Logged};
+use cofferdam_core::TenantId;
 use cofferdam_store::Reader;
 use eyre::Result;
 use serde::Serialize;
@@ -42,6 +43,8 @@ pub(crate) struct Report {
     gas: u64,
     /// Gas divided by tenants.
     gas_per_tenant: u64,
+    #[serde(skip)]
+    first_account: Address,
     #[serde(skip)]
     rows: Vec<[String; 5]>,
 }
@@ -87,6 +90,7 @@ impl Report {
             repeated: appended.repeated,
             gas,
             gas_per_tenant: gas.checked_div(verdicts.len() as u64).unwrap_or_default(),
+            first_account: ids.first().map(TenantId::authority).unwrap_or_default(),
             rows,
         })
     }
@@ -99,9 +103,9 @@ impl Report {
             && self.batches == self.mirrored
     }
 
-    /// The first tenant's name, for examples.
-    pub(crate) fn first_tenant(&self) -> &str {
-        self.rows.first().map_or("NAME", |row| &row[0])
+    /// The first tenant's name and address, for examples.
+    pub(crate) fn first_tenant(&self) -> (&str, Address) {
+        (self.rows.first().map_or("NAME", |row| &row[0]), self.first_account)
     }
 }
 

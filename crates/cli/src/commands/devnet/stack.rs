@@ -11,9 +11,13 @@ use std::{
 };
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use cofferdam_anchorer::Sender;
-use cofferdam_contracts::{Chain, Expected, RpcUrl, deployment};
-use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, Toolchain};
+use cofferdam_contracts::{
+    Chain, Expected, RpcUrl,
+    deployment::{Deployment, DeploymentFile, FORGE_CACHE, FORGE_OUT},
+};
+use cofferdam_devnet::{
+    Anvil, AnvilOptions, DeployOptions, Postgres, PostgresOptions, Toolchain, deploy,
+};
 use cofferdam_store::{DatabaseUrl, check_admin, migrate};
 use eyre::{Result, WrapErr, bail};
 use url::Url;
@@ -27,6 +31,9 @@ use crate::{
 
 /// The key of Anvil's first account. It is published and rich on every Anvil, and worthless elsewhere.
 const DEV_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+/// What the deployment script wrote, in the data directory.
+const DEPLOYMENT: &str = "deployment.json";
 
 /// Marks in `env` that say that the chain, or the database, was started here and is gone by now.
 const OWN_CHAIN: &str = "# The chain was started by the devnet.";
@@ -78,8 +85,8 @@ impl Stack {
 
         let key: PrivateKeySigner = DEV_KEY.parse()?;
         let keys = KeyRing::open(&data_dir.join("keys"))?;
-        keys.keep(key.clone())?;
-        let chain = deployed(&rpc_url, &key).await?;
+        keys.keep(&key)?;
+        let chain = deployed(&rpc_url, &tools, &keys, key.address(), &data_dir).await?;
         output.say(format_args!("contract  {}", chain.contract()));
 
         let own = [anvil.as_ref().map(|_| OWN_CHAIN), postgres.as_ref().map(|_| OWN_DATABASE)];
@@ -127,7 +134,7 @@ impl Stack {
     /// Commands to go on with.
     pub(super) fn what_next(&self, report: &Report) -> String {
         let dir = self.dir();
-        let tenant = report.first_tenant();
+        let (tenant, account) = report.first_tenant();
         let tenant = if tenant.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c))
         {
             format!("'{}'", tenant.replace('\'', r"'\''"))
@@ -153,6 +160,11 @@ changes it back:
   cofferdam verify
   cofferdam devnet tamper --tenant {tenant} --seq 0
 
+A tenant is a smart account. The keys of its owner, gates and guardian, and what it started with, are in
+{dir}/keys/{account:#x}:
+
+  cofferdam account show --account {account}
+
 Append records of your own (CloudTrail JSON or NDJSON, see cofferdam append --help):
 
   cofferdam append --register PATH
@@ -163,7 +175,7 @@ Ctrl-C here stops everything."
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -245,8 +257,14 @@ async fn logins(given: &Url, data_dir: &Path) -> Result<(Option<Url>, Url)> {
     Ok((Some(given.clone()), runtime))
 }
 
-/// Connects to AuditAnchor, deploying it first where it is not there.
-async fn deployed(url: &RpcUrl, key: &PrivateKeySigner) -> Result<Chain> {
+/// Connects to the contracts, deploying first what is not there.
+async fn deployed(
+    url: &RpcUrl,
+    tools: &Toolchain,
+    keys: &KeyRing,
+    payer: Address,
+    data_dir: &Path,
+) -> Result<Chain> {
     let chain = Chain::connect_undeployed(url, Expected::default()).await?;
     if chain.chain_id() != Anvil::CHAIN_ID {
         bail!(
@@ -256,15 +274,33 @@ async fn deployed(url: &RpcUrl, key: &PrivateKeySigner) -> Result<Chain> {
             Anvil::CHAIN_ID
         );
     }
-    if let Ok(chain) = Chain::connect(url, Expected::default()).await {
-        return Ok(chain);
+    let file = data_dir.join(DEPLOYMENT);
+    if stand(&file, &chain).await.is_err() {
+        let options = DeployOptions {
+            rpc_url: url.expose(),
+            keystore: &keys.file(payer),
+            password_file: &keys.password_file(),
+            forge_out: Path::new(FORGE_OUT),
+            forge_cache: Path::new(FORGE_CACHE),
+            data_dir,
+        };
+        deploy(tools, &options, &file).await?;
+        stand(&file, &chain).await?;
     }
-    let sender = Sender::new(chain, key.clone());
-    sender
-        .send(deployment::DEPLOYER, deployment::audit_anchor_calldata())
-        .await
-        .wrap_err("cannot deploy AuditAnchor")?;
     Ok(Chain::connect(url, Expected::default()).await?)
+}
+
+/// Whether all contracts are where a deployment file, and this program, have them.
+async fn stand(file: &Path, chain: &Chain) -> Result<()> {
+    let deployment = DeploymentFile::read(file)?;
+    if deployment.addresses() != Deployment::default() {
+        bail!(
+            "{} has other addresses than this program was built with: the contracts' sources have \
+             changed since, build it again",
+            file.display()
+        );
+    }
+    Ok(deployment.check(chain).await?)
 }
 
 /// What the other commands need to know of a running devnet.
@@ -291,7 +327,7 @@ impl Environment<'_> {
             ("RPC_URL", self.chain.url().expose().to_string()),
             ("CHAIN_ID", self.chain.chain_id().to_string()),
             ("DATABASE_URL", self.runtime.to_string()),
-            ("COFFERDAM_CONTRACT", self.chain.contract().to_string()),
+            ("COFFERDAM_DEPLOYMENT", self.data_dir.join(DEPLOYMENT).display().to_string()),
             ("COFFERDAM_DATA", self.data_dir.display().to_string()),
             ("COFFERDAM_KEYS", self.data_dir.join("keys").display().to_string()),
             ("COFFERDAM_KEYSTORE", self.keys.file(anchorer).display().to_string()),

@@ -1,0 +1,6 @@
+//! Tenants' SmartAccounts, their policies and their agents, on a real chain with the real EntryPoint.
+
+mod agents;
+mod commands;
+mod gates;
+mod world;
