@@ -187,6 +187,7 @@ async fn every_member_that_is_changed_is_found_and_the_check_named() {
             ("/batch/count", "self-consistency"),
             ("/batch/root", "self-consistency"),
             ("/batch/anchoredAt", "event"),
+            ("/position", "self-consistency"),
             ("/path/0", "self-consistency"),
             ("/path/1", "self-consistency"),
             ("/path/2", "self-consistency"),

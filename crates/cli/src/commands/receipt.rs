@@ -3,9 +3,10 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use cofferdam_core::{
-    AnchorRef, BatchMerkle, EntryBody, FieldName, HistoryMerkle, HistoryRef, Receipt, ReceiptEntry,
+    AnchorRef, BatchMerkle, EntryBody, FieldName, Finality, HistoryMerkle, HistoryRef, Inclusion,
+    Receipt, ReceiptEntry,
 };
-use cofferdam_store::{LogPosition, Reader, StoredEntry, Tenant, TenantTx};
+use cofferdam_store::{Deployment, LogPosition, Reader, StoredEntry, Tenant, TenantTx};
 use eyre::{Result, WrapErr, bail};
 use futures::{TryStreamExt, pin_mut};
 use serde_json::json;
@@ -74,8 +75,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         );
         bail!("tenant {} has no entry {which}", tenant.name);
     };
-    let receipt =
-        make(&mut tx, &tenant, entry, &args.disclose, deployment.contract, chain_id).await?;
+    let receipt = make(&mut tx, &tenant, entry, &args.disclose, &deployment, chain_id).await?;
     let text = receipt.to_json()?;
     let seq = receipt.entry.seq;
     match &args.out {
@@ -102,7 +102,7 @@ async fn make(
     tenant: &Tenant,
     entry: StoredEntry,
     disclose: &[FieldName],
-    contract: cofferdam_core::Address,
+    deployment: &Deployment,
     chain_id: u64,
 ) -> Result<Receipt> {
     let seq = entry.seq;
@@ -123,9 +123,9 @@ async fn make(
     let commitments: Vec<_> = anchored.iter().map(|event| event.batch().commitment()).collect();
     let path = BatchMerkle::new(&hashes)
         .zip(batch.leaf_index(seq))
-        .and_then(|(tree, index)| tree.path(index));
+        .and_then(|(tree, position)| Some((position, tree.path(position)?)));
     let history_path = HistoryMerkle::new(&commitments).path_to_peak(batch.index);
-    let (Some(path), Some(history_path)) = (path, history_path) else {
+    let (Some((position, path)), Some(history_path)) = (path, history_path) else {
         bail!("the mirror of tenant {} is not complete; run `cofferdam index --once`", tenant.name);
     };
     let body = match (entry.seed, disclose) {
@@ -136,12 +136,18 @@ async fn make(
     let LogPosition { block_number, block_hash, tx_hash, log_index } = event.position;
     let receipt = Receipt {
         chain_id,
-        contract,
+        contract: deployment.contract,
+        code_hash: deployment.code_hash,
+        tenant: tenant.id,
         entry: ReceiptEntry { seq, previous: entry.previous, body },
-        batch,
-        path,
-        history: HistoryRef { batches: commitments.len() as u64, path: history_path },
-        anchor: AnchorRef { transaction: tx_hash, log_index, block_number, block_hash },
+        inclusion: Some(Inclusion {
+            batch,
+            position,
+            path,
+            history: HistoryRef { batches: commitments.len() as u64, path: history_path },
+            anchor: AnchorRef { transaction: tx_hash, log_index, block_number, block_hash },
+            finality: Finality::Included,
+        }),
     };
     // A receipt that its own verifier refuses is never handed out.
     receipt.check().wrap_err_with(|| {

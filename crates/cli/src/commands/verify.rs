@@ -5,7 +5,8 @@ use std::{fmt::Display, fs::File, io::Read, path::PathBuf, process::ExitCode};
 use alloy::primitives::{Address, B256};
 use cofferdam_contracts::{Chain, Event, Expected, Logged};
 use cofferdam_core::{
-    Batch, BatchCommitment, CheckedReceipt, HistoryMerkle, HistoryRef, MAX_RECEIPT_BYTES, Receipt,
+    Batch, BatchCommitment, CheckedReceipt, HistoryMerkle, HistoryRef, Inclusion,
+    MAX_RECEIPT_BYTES, Receipt, ReceiptError,
 };
 use cofferdam_store::Reader;
 use eyre::{Result, WrapErr, bail, eyre};
@@ -112,11 +113,14 @@ async fn receipt(args: &Args, path: &PathBuf, output: &Output) -> Result<ExitCod
     };
     let checked = match receipt.check() {
         Ok(checked) => checked,
+        Err(error @ ReceiptError::Pending) => bail!("{}: {error}", path.display()),
         Err(error) => {
             return refused(&Refusal { check: "self-consistency", reason: error.to_string() });
         }
     };
-    match confirm(&receipt, &checked, &policy).await? {
+    let Some(inclusion) = &receipt.inclusion else { bail!(ReceiptError::Pending) };
+    let anchor = &inclusion.anchor;
+    match confirm(&receipt, inclusion, &checked, &policy).await? {
         Err(refusal) => refused(&refusal),
         Ok(Confirmed { refreshed }) => {
             let Batch { tenant, index, anchored_at, .. } = checked.batch;
@@ -130,15 +134,15 @@ async fn receipt(args: &Args, path: &PathBuf, output: &Output) -> Result<ExitCod
                 &json!({
                     "valid": true, "tenantId": tenant, "seq": seq, "batch": index,
                     "anchoredAt": anchored_at, "entryHash": checked.entry_hash,
-                    "transaction": receipt.anchor.transaction, "blockNumber": receipt.anchor.block_number,
+                    "transaction": anchor.transaction, "blockNumber": anchor.block_number,
                     "historyRefreshed": refreshed,
                 }),
                 format!(
                     "VALID {}\n  entry {seq} of tenant {tenant}\n  anchored in batch {index} at {anchored_at} \
                      (seconds since 1970), block {}, transaction {}\n  confirmed by contract {} on chain {}{stale}",
                     path.display(),
-                    receipt.anchor.block_number,
-                    receipt.anchor.transaction,
+                    anchor.block_number,
+                    anchor.transaction,
                     policy.contract,
                     policy.chain_id,
                 ),
@@ -204,6 +208,7 @@ struct Confirmed {
 /// Asks the chain. The outer error is "could not tell".
 async fn confirm(
     receipt: &Receipt,
+    inclusion: &Inclusion,
     checked: &CheckedReceipt,
     policy: &VerifierPolicy,
 ) -> Result<std::result::Result<Confirmed, Refusal>> {
@@ -231,7 +236,7 @@ async fn confirm(
     }
 
     let batch = checked.batch;
-    let anchor = &receipt.anchor;
+    let Inclusion { anchor, path, history, .. } = inclusion;
     let Some(mined) = chain.receipt(anchor.transaction).await? else {
         let reason = format!("the chain has no transaction {}", anchor.transaction);
         return refuse("transaction", reason);
@@ -257,16 +262,16 @@ async fn confirm(
     }
 
     let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
-    let (tenant, path) = (batch.tenant, &receipt.path);
+    let tenant = batch.tenant;
     let known = chain.heads(&[tenant]).await?.pop().map_or(0, |head| head.batches);
-    if receipt.history.batches > known {
+    if history.batches > known {
         let reason = format!(
             "history.batches is {}, the contract has {known} batches of the tenant",
-            receipt.history.batches
+            history.batches
         );
         return refuse("history", reason);
     }
-    if chain.verify_entry(tenant, entry, &batch, path, &receipt.history.path).await? {
+    if chain.verify_entry(tenant, entry, &batch, path, &history.path).await? {
         return Ok(Ok(Confirmed { refreshed: false }));
     }
     // Newer batches may have merged the peak that the path led to.
@@ -286,7 +291,7 @@ async fn confirm(
         );
     }
     // Stale is only what was right once: as the history stood when the receipt was made.
-    let HistoryRef { batches, path: claimed } = &receipt.history;
+    let HistoryRef { batches, path: claimed } = history;
     let then = usize::try_from(*batches).ok().and_then(|batches| commitments.get(..batches));
     let right_then = then.and_then(|then| HistoryMerkle::new(then).path_to_peak(batch.index));
     if right_then.as_ref() != Some(claimed) {
