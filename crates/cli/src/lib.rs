@@ -12,6 +12,7 @@ mod connect;
 pub mod ingest;
 mod keys;
 mod output;
+mod proof;
 mod register;
 
 pub use app::main;

@@ -15,6 +15,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 const FORMAT: &str = "cofferdam-receipt";
 const VERSION: u64 = 1;
+/// More members than any object of a receipt has, also of later versions.
+const MAX_MEMBERS: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -111,7 +113,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
     let text = std::str::from_utf8(bytes).map_err(|e| ReceiptError::Utf8(e.valid_up_to()))?;
     // First, since serde keeps the last of two equal keys of a map and another reader may keep the
     // first.
-    json::check(text)?;
+    json::check_bounded(text, MAX_MEMBERS)?;
     let wire: Wire<'_> =
         serde_json::from_str(text).map_err(|error| {
             match serde_json::from_str::<Kind<'_>>(text) {

@@ -1,7 +1,9 @@
 //! The golden files in `tests/vectors/receipts`, and the schema that they and everything else keep.
 
 use crate::sample::{self, SMALL, erased, partial, whole};
-use cofferdam_core::{EntryBody, FieldName, Finality, Receipt, ReceiptError, ReceiptField};
+use cofferdam_core::{
+    EntryBody, FieldName, Finality, Policy, ProofError, Receipt, ReceiptError, ReceiptField,
+};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::{fs, path::Path};
@@ -90,6 +92,34 @@ fn every_golden_file_keeps_the_schema_and_is_read_as_written() {
             Err(error) => assert_eq!((&*name, error), ("pending", ReceiptError::Pending)),
         }
     }
+}
+
+/// The policy that `final-anvil` is verified under, as `cofferdam verify --policy` reads it.
+pub(crate) fn anvil_policy() -> Policy {
+    let text = fs::read_to_string(root().join("tests/vectors/receipt_policy.json")).unwrap();
+    let policy: Value = serde_json::from_str(&text).unwrap();
+    let hash = |value: &Value| value.as_str().unwrap().parse().unwrap();
+    Policy {
+        chain_id: policy["chainId"].as_u64().unwrap(),
+        contract: policy["contract"].as_str().unwrap().parse().unwrap(),
+        code_hash: Some(hash(&policy["codeHash"])),
+        block_hashes: policy["blockHashes"].as_array().unwrap().iter().map(hash).collect(),
+    }
+}
+
+/// A contract on a real chain, as its node tells it.
+#[test]
+fn a_receipt_from_anvil_is_proven() {
+    let (_, text) = files().into_iter().find(|(name, _)| name == "final-anvil").unwrap();
+    let receipt = Receipt::from_json(text.as_bytes()).unwrap();
+    let mut policy = anvil_policy();
+    let proven = receipt.prove(&policy).unwrap();
+    let inclusion = receipt.inclusion.as_ref().unwrap();
+    assert_eq!(proven.head.batches, inclusion.history.batches);
+    assert!(proven.block.number > inclusion.anchor.block_number);
+    policy.block_hashes[0].0[31] ^= 1;
+    let error = receipt.prove(&policy).unwrap_err();
+    assert_eq!(error, ProofError::NotPinned(proven.block.hash));
 }
 
 /// What the schema can say, it says as the reader does.
