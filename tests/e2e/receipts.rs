@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use alloy::{eips::BlockNumberOrTag, providers::Provider};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -15,7 +16,13 @@ async fn stack() -> Stack {
 /// The receipt that the program makes.
 async fn receipt(stack: &Stack, options: &str) -> Value {
     let made = run(&mut stack.cofferdam(&format!("receipt {options}"))).await.exits(0);
-    serde_json::from_str(&made.stdout).unwrap()
+    let receipt = serde_json::from_str(&made.stdout).unwrap();
+    let schema = include_str!("../../docs/receipt.schema.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    if let Err(error) = schema.validate(&receipt) {
+        panic!("{error} at {}", error.instance_path());
+    }
+    receipt
 }
 
 /// An auditor's shell: the program and a policy file, and no database.
@@ -178,6 +185,7 @@ async fn every_member_that_is_changed_is_found_and_the_check_named() {
             ("/format", "format"),
             ("/chainId", "chain"),
             ("/contract", "contract"),
+            ("/codeHash", "codeHash"),
             ("/tenantId", "self-consistency"),
             ("/entry/seq", "self-consistency"),
             ("/entry/previous", "self-consistency"),
@@ -187,6 +195,7 @@ async fn every_member_that_is_changed_is_found_and_the_check_named() {
             ("/batch/count", "self-consistency"),
             ("/batch/root", "self-consistency"),
             ("/batch/anchoredAt", "event"),
+            ("/position", "self-consistency"),
             ("/path/0", "self-consistency"),
             ("/path/1", "self-consistency"),
             ("/path/2", "self-consistency"),
@@ -281,15 +290,21 @@ async fn without_an_answer_nothing_is_judged() {
         .await
         .fails_saying(2, &["cannot read the chain id"]);
 
-    // A policy that names other code does not trust this contract.
+    // A policy that names other code trusts neither this receipt nor, if that follows it, this contract.
     let policy = std::fs::read_to_string(stack.data().join("verifier.json")).unwrap();
     let mut policy: Value = serde_json::from_str(&policy).unwrap();
     policy["codeHash"] = format!("0x{}", "1".repeat(64)).into();
+    let mut elsewhere = receipt.clone();
+    elsewhere["codeHash"] = policy["codeHash"].clone();
     let policy = stack.file("other-code.json", policy.to_string());
-    let path = stack.file("receipt.json", receipt.to_string());
-    let mut verify = program();
-    verify.arg("verify").arg(path).arg("--policy").arg(policy);
-    run(&mut verify).await.fails_saying(2, &["not what the policy names"]);
+    let verify = |receipt: &Value| {
+        let path = stack.file("receipt.json", receipt.to_string());
+        let mut verify = program();
+        verify.args(["verify", "--json"]).arg(path).arg("--policy").arg(&policy);
+        verify
+    };
+    refused(run(&mut verify(&receipt)).await, "codeHash");
+    run(&mut verify(&elsewhere)).await.fails_saying(2, &["not what the policy names"]);
 
     // What does not even agree with itself needs no chain to be refused.
     let changed = changed(&receipt, "/entry/fields/actor/value");
@@ -298,16 +313,93 @@ async fn without_an_answer_nothing_is_judged() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_not_anchored_has_no_receipt() {
+async fn an_entry_that_is_not_anchored_is_pending_and_cannot_be_judged() {
     let stack = stack().await;
     stack.append(&records("acme", 5..6)).await;
+    let pending = receipt(&stack, "--tenant acme --seq 5 --withhold payload").await;
+    assert_eq!(pending["state"], "pending");
+    audit(&stack, &pending).await.fails_saying(2, &["pending"]);
     for (options, said) in [
-        ("--tenant acme --seq 5", "not anchored yet"),
         ("--tenant acme --seq 6", "no entry 6"),
         ("--tenant acme --id globex-00001", "no entry with id \"globex-00001\""),
         ("--tenant mallory --seq 0", "\"mallory\""),
     ] {
         let mut receipt = stack.cofferdam(&format!("receipt {options}"));
         run(&mut receipt).await.fails_saying(1, &[said]);
+    }
+}
+
+/// `COFFERDAM_WRITE_VECTORS=1` makes the golden receipt and its policy afresh.
+#[tokio::test]
+async fn a_final_entry_is_proven_without_asking_anybody() {
+    let stack = stack().await;
+    for n in 5..7 {
+        stack.append(&records("acme", n..n + 1)).await;
+        stack.anchor().await;
+    }
+    let early = receipt(&stack, "--tenant acme --seq 5").await;
+    assert_eq!((&early["state"], &early["lacks"]), (&json!("included"), &json!(["proofBlock"])));
+    let chain = stack.chain().await;
+    let mine: Value = chain.provider().raw_request("anvil_mine".into(), (80,)).await.unwrap();
+    assert_eq!(mine, json!(null));
+    // What is anchored after the final block is not in its storage.
+    stack.append(&records("acme", 7..8)).await;
+    stack.anchor().await;
+
+    let good = receipt(&stack, "--tenant acme --seq 5 --disclose actor,action,occurred_at").await;
+    assert_eq!((&good["state"], &good["lacks"]), (&json!("final"), &json!([])));
+    assert_eq!(good["history"]["batches"], "3");
+    let finalized = chain.header(BlockNumberOrTag::Finalized).await.unwrap().unwrap();
+    let policy = json!({
+        "chainId": chain.chain_id(), "contract": chain.contract(), "codeHash": chain.code_hash(),
+        "blockHashes": [finalized.hash],
+    });
+    if std::env::var_os("COFFERDAM_WRITE_VECTORS").is_some() {
+        let made = run(&mut stack.cofferdam("receipt --tenant acme --seq 5")).await.exits(0);
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+        std::fs::write(folder.join("receipts/final-anvil.json"), made.stdout).unwrap();
+        let policy = serde_json::to_string_pretty(&policy).unwrap() + "\n";
+        std::fs::write(folder.join("receipt_policy.json"), policy).unwrap();
+    }
+
+    // With an endpoint, and with nothing but a block's hash.
+    let verdict = audit(&stack, &good).await.exits(0).json();
+    assert_eq!((&verdict["level"], &verdict["proofBlock"]), (&json!(4), &json!(finalized.hash)));
+    let offline = |receipt: &Value, policy: &Value| {
+        let policy = stack.file("pinned.json", policy.to_string());
+        let mut verify = program();
+        verify.args(["verify", "--json"]).arg(stack.file("receipt.json", receipt.to_string()));
+        verify.arg("--policy").arg(policy);
+        verify
+    };
+    let verdict = run(&mut offline(&good, &policy)).await.exits(0).json();
+    assert_eq!((&verdict["level"], &verdict["proofBlock"]), (&json!(2), &json!(finalized.hash)));
+
+    // Without a pin, or without a proof, there is nothing to tell.
+    let mut unpinned = policy.clone();
+    unpinned["blockHashes"] = json!([]);
+    run(&mut offline(&good, &unpinned)).await.fails_saying(2, &["no RPC endpoint given"]);
+    run(&mut offline(&early, &policy)).await.fails_saying(2, &["no RPC endpoint given"]);
+    let hash = finalized.hash.to_string();
+    run(offline(&good, &unpinned).args(["--block-hash", &hash])).await.exits(0);
+    let other = chain.head().await.unwrap().hash.to_string();
+    refused(run(offline(&good, &unpinned).args(["--block-hash", &other])).await, "proof");
+
+    // Another's proof, another block's header, another value: each is found, with and without a node.
+    let globex = receipt(&stack, "--tenant globex --seq 1").await;
+    let mut theirs = good.clone();
+    theirs["proofBlock"] = globex["proofBlock"].clone();
+    let mut header = good.clone();
+    header["proofBlock"]["header"] = json!("0xc0");
+    for changed in [
+        theirs,
+        header,
+        changed(&good, "/proofBlock/head/value"),
+        changed(&good, "/proofBlock/peak/proof/0"),
+        changed(&good, "/proofBlock/accountProof/0"),
+        changed(&good, "/history/path/0"),
+    ] {
+        refused(run(&mut offline(&changed, &policy)).await, "proof");
+        refused(audit(&stack, &changed).await, "proof");
     }
 }

@@ -15,6 +15,7 @@ pub mod ingest;
 mod keys;
 mod moment;
 mod output;
+mod proof;
 mod register;
 
 pub use app::main;

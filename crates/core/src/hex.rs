@@ -1,6 +1,6 @@
 //! One spelling for bytes in text: `0x` and lowercase digits, exactly as many as the type has.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Deserializer, Serializer, de};
 use std::fmt;
 
@@ -18,6 +18,9 @@ pub enum HexError {
         /// Bytes of text after the prefix.
         found: usize,
     },
+    /// Half a byte is left over.
+    #[error("expected an even number of hex digits after 0x, found {0}")]
+    Odd(usize),
     /// Something that is not one of `0-9a-f`.
     #[error("only 0-9 and a-f are hex digits here (position {position} after 0x)")]
     Digit {
@@ -33,6 +36,23 @@ pub(crate) fn parse<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
         return Err(HexError::Length { expected: 2 * N, found: digits.len() });
     }
     let mut bytes = [0; N];
+    decode(digits, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads however many bytes there are.
+pub(crate) fn parse_all(text: &str) -> Result<Bytes, HexError> {
+    let digits = text.strip_prefix("0x").ok_or(HexError::Prefix)?.as_bytes();
+    if digits.len() % 2 != 0 {
+        return Err(HexError::Odd(digits.len()));
+    }
+    let mut bytes = vec![0; digits.len() / 2];
+    decode(digits, &mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// `bytes` has half as many places as there are digits.
+fn decode(digits: &[u8], bytes: &mut [u8]) -> Result<(), HexError> {
     for (position, &digit) in digits.iter().enumerate() {
         let value = match digit {
             b'0'..=b'9' => digit - b'0',
@@ -41,7 +61,7 @@ pub(crate) fn parse<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
         };
         bytes[position / 2] = bytes[position / 2] << 4 | value;
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Writes bytes in the one spelling.
@@ -104,5 +124,36 @@ pub(crate) mod path {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<B256>, D::Error> {
         Ok(Vec::<Node>::deserialize(d)?.into_iter().map(|node| node.0).collect())
+    }
+}
+
+/// For `#[serde(with)]` on bytes of any number.
+pub(crate) mod bytes {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&Hex(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Bytes, D::Error> {
+        parse_all(&std::borrow::Cow::<'de, str>::deserialize(d)?).map_err(de::Error::custom)
+    }
+}
+
+/// For `#[serde(with)]` on lists of bytes of any number.
+pub(crate) mod byte_strings {
+    use super::*;
+    use serde::Serialize;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Item(#[serde(with = "super::bytes")] Bytes);
+
+    pub(crate) fn serialize<S: Serializer>(items: &[Bytes], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(items.iter().cloned().map(Item))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Bytes>, D::Error> {
+        Ok(Vec::<Item>::deserialize(d)?.into_iter().map(|item| item.0).collect())
     }
 }

@@ -56,12 +56,21 @@ pub enum JsonErrorKind {
     /// Deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels")]
     Depth,
+    /// An object has more members than any that is expected here.
+    #[error("an object of more than {0} members")]
+    Members(usize),
 }
 
 /// Succeeds only for exactly one JSON value with no key twice and no lone surrogate; numbers may
 /// have any size and precision.
 pub fn check(text: &str) -> Result<(), JsonError> {
-    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
+    check_bounded(text, usize::MAX)
+}
+
+/// Like [`check`], and refuses an object of more than `members` members: to tell a million keys apart
+/// takes time and memory.
+pub fn check_bounded(text: &str, members: usize) -> Result<(), JsonError> {
+    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0, members };
     let end = scanner.value(0).and_then(|()| {
         scanner.space();
         if scanner.at == text.len() { Ok(()) } else { scanner.fail(JsonErrorKind::Trailing) }
@@ -104,6 +113,7 @@ struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    members: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -171,6 +181,9 @@ impl<'a> Scanner<'a> {
             let key = self.string()?;
             if let Some(duplicate) = keys.replace(key) {
                 return Err((JsonErrorKind::DuplicateKey(abridged(&duplicate)), start));
+            }
+            if keys.len() > self.members {
+                return Err((JsonErrorKind::Members(self.members), start));
             }
             self.space();
             if !self.take(b':') {

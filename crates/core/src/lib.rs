@@ -8,10 +8,11 @@
 //!   record to the hash that is both a link of the tenant's chain and a leaf of its batch.
 //! - [`BatchMerkle`], [`HistoryMerkle`], [`History`]: roots, paths and the contract's peaks.
 //! - [`verify_inclusion`]: the one verifier of paths, with exact lengths, generic over the hash.
-//! - [`Receipt`]: what an auditor is handed, and [`Receipt::check`], which needs nothing but the
-//!   receipt.
+//! - [`Receipt`]: what an auditor is handed, [`Receipt::check`], which needs nothing but the receipt,
+//!   and [`Receipt::prove`], which needs a [`Policy`] with the hash of one block.
 //! - [`json`], [`Timestamp`]: what a payload and a time must look like to be accepted.
-//! - [`storage`]: where `AuditAnchor` keeps heads, peaks and nonces, for storage proofs.
+//! - [`storage`]: where `AuditAnchor` keeps heads, peaks and nonces; [`BlockHeader`] and
+//!   [`value_at`], which lead there from a block's hash.
 //!
 //! The formats are fixed by the golden vectors in `tests/vectors`, which a program that shares no
 //! code with this crate writes, and which the Solidity tests read too.
@@ -35,6 +36,7 @@ mod batch;
 mod bytes;
 mod entry;
 mod field;
+mod header;
 mod hex;
 mod history;
 pub mod json;
@@ -45,8 +47,9 @@ pub mod storage;
 mod tenant;
 mod timestamp;
 mod tree;
+mod trie;
 
-pub use alloy_primitives::{Address, B256};
+pub use alloy_primitives::{Address, B256, Bytes};
 pub use batch::{Batch, MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, batch_root};
 pub use bytes::{
     BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,
@@ -54,14 +57,18 @@ pub use bytes::{
 };
 pub use entry::{commitment, entry_hash, field_digest, salt};
 pub use field::{FieldError, FieldName, Fields, UnknownField};
+pub use header::{BlockHeader, HeaderError};
 pub use hex::HexError;
 pub use history::{History, HistoryError, Peak, covering_peak};
 pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
 pub use number::{BatchIndex, NumberError, Seq};
 pub use receipt::{
-    AnchorRef, CheckedReceipt, EntryBody, HistoryRef, MAX_PATH, MAX_RECEIPT_BYTES, Receipt,
-    ReceiptEntry, ReceiptError, ReceiptField,
+    AnchorRef, CheckedReceipt, EntryBody, Finality, HistoryRef, Inclusion, Level, MAX_HEADER_BYTES,
+    MAX_NODE_BYTES, MAX_PATH, MAX_PROOF_NODES, MAX_RECEIPT_BYTES, Member, Policy, ProofBlock,
+    ProofError, ProvenReceipt, Receipt, ReceiptEntry, ReceiptError, ReceiptField, SlotProof, State,
+    Word,
 };
 pub use tenant::{TenantId, TenantIdError};
 pub use timestamp::{Timestamp, TimestampError};
 pub use tree::{PathError, TreeHash, path_length, root_from_path, verify_inclusion};
+pub use trie::{TrieError, value_at};

@@ -1,16 +1,24 @@
 //! What an auditor is handed: one entry, or as much of it as may be disclosed, and its way to a
-//! batch that the chain knows.
+//! batch that the chain knows. `docs/receipt.md` specifies the format.
 
+mod error;
+mod level;
+mod proof;
+mod state;
 mod wire;
+
+pub use error::ReceiptError;
+pub use level::{Level, Policy};
+pub use proof::{
+    MAX_HEADER_BYTES, MAX_NODE_BYTES, MAX_PROOF_NODES, ProofBlock, ProofError, ProvenReceipt,
+    SlotProof, Word,
+};
+pub use state::{Finality, Member, State};
 
 use crate::{
     Batch, BatchCommitment, BatchTree, Commitment, EntryHash, FieldDigest, FieldName, Fields,
-    MAX_BATCH_COUNT, PathError, Peak, Salt, Seed, Seq, TenantId, commitment, covering_peak,
-    entry_hash, field_digest, hex,
-    history::peak_from_path,
-    json::JsonError,
-    number::{NumberError, decimal},
-    salt, verify_inclusion,
+    MAX_BATCH_COUNT, Peak, Salt, Seed, Seq, TenantId, commitment, covering_peak, entry_hash,
+    field_digest, hex, history::peak_from_path, number::decimal, salt, verify_inclusion,
 };
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -21,24 +29,21 @@ pub const MAX_RECEIPT_BYTES: usize = 8 << 20;
 /// No tree of up to 2^64 leaves has a longer path.
 pub const MAX_PATH: usize = 64;
 
-/// A receipt of one entry of one anchored batch. It is read by [`Receipt::from_json`] alone, which
-/// trusts nothing.
+/// A receipt of one entry. It is read by [`Receipt::from_json`] alone, which trusts nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The chain that holds the contract.
     pub chain_id: u64,
     /// The `AuditAnchor`.
     pub contract: Address,
+    /// The hash of its code.
+    pub code_hash: B256,
+    /// Whose entry it is.
+    pub tenant: TenantId,
     /// The entry.
     pub entry: ReceiptEntry,
-    /// The batch, and whose it is.
-    pub batch: Batch,
-    /// From the entry hash to the batch root.
-    pub path: Vec<B256>,
-    /// From the batch commitment to the peak that covers it.
-    pub history: HistoryRef,
-    /// Where it was anchored.
-    pub anchor: AnchorRef,
+    /// Where it was anchored; `None` while it is pending.
+    pub inclusion: Option<Inclusion>,
 }
 
 /// The entry of a receipt.
@@ -62,9 +67,9 @@ pub enum EntryBody {
         /// All values.
         fields: Fields,
     },
-    /// Some fields, in the order of [`FieldName::ALL`]; the seed stays secret.
+    /// Some fields, in the order of [`FieldName::ALL`]; the seed stays secret, or is no more.
     Partial(Box<[ReceiptField; 10]>),
-    /// Nothing but what an erased entry leaves.
+    /// Nothing but what an entry leaves that was erased as a whole.
     Erased(Commitment),
 }
 
@@ -79,11 +84,30 @@ pub enum ReceiptField {
         salt: Salt,
     },
     /// The digest alone.
-    Hidden(FieldDigest),
+    Withheld(FieldDigest),
+    /// The digest alone, which is all that is left.
+    Erased(FieldDigest),
 }
 
-/// The state of the history that a receipt's path was made for; it grows stale and can be rebuilt
-/// from events.
+/// The way from an entry to a state of its tenant's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// The batch, and whose it is.
+    pub batch: Batch,
+    /// The entry's leaf, `seq − firstSeq`.
+    pub position: u64,
+    /// From the entry hash to the batch root.
+    pub path: Vec<B256>,
+    /// From the batch commitment to the peak that covers it.
+    pub history: HistoryRef,
+    /// The event that anchored the batch.
+    pub anchor: AnchorRef,
+    /// How settled that was when the receipt was made.
+    pub finality: Finality,
+}
+
+/// The state of the history that a receipt's path was made for, which is the one at the proof block
+/// where there is one. It grows stale and can be rebuilt from events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HistoryRef {
@@ -130,76 +154,6 @@ pub struct CheckedReceipt {
     pub peak_hash: B256,
 }
 
-/// Why a receipt is refused; each names the check.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReceiptError {
-    /// Longer than any receipt.
-    #[error("size: {0} bytes, a receipt has at most {MAX_RECEIPT_BYTES}")]
-    TooLarge(usize),
-    /// Not text.
-    #[error("encoding: not UTF-8 at byte {0}")]
-    Utf8(usize),
-    /// Not one JSON value without duplicate keys.
-    #[error("json: {0}")]
-    Json(#[from] JsonError),
-    /// A member is missing, unknown or of another form.
-    #[error("members: {0}")]
-    Members(String),
-    /// Not a receipt.
-    #[error("format: expected \"cofferdam-receipt\" version 1, found {format:?} version {version}")]
-    Format {
-        /// The `format` given.
-        format: String,
-        /// The `version` given.
-        version: u64,
-    },
-    /// The entry is neither whole, partial nor erased.
-    #[error("entry: {0}")]
-    Entry(&'static str),
-    /// One of the ten is missing.
-    #[error("entry.fields: {0} is missing")]
-    FieldMissing(FieldName),
-    /// A field is disclosed in a way that does not fit the entry.
-    #[error("entry.fields.{field}: {problem}")]
-    Field {
-        /// Which.
-        field: FieldName,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A path that no tree has.
-    #[error("{member}: {found} hashes, no path has more than {MAX_PATH}")]
-    PathTooLong {
-        /// `path` or `history.path`.
-        member: &'static str,
-        /// Its hashes.
-        found: usize,
-    },
-    /// The first entry has nothing before it.
-    #[error("entry.previous: must be zero for seq 0, found {0}")]
-    Previous(EntryHash),
-    /// A batch has at least one entry and fewer than 2^32.
-    #[error("batch.count: {0} is not between 1 and {MAX_BATCH_COUNT}")]
-    Count(u64),
-    /// The entry belongs to another batch.
-    #[error("entry.seq: {seq} is not in the batch of {count} from {first_seq}")]
-    Seq {
-        /// The entry.
-        seq: Seq,
-        /// The batch's first.
-        first_seq: Seq,
-        /// The batch's count.
-        count: u64,
-    },
-    /// The entry does not lead to the batch root: one of the entry's members, the path or the root
-    /// is not what was anchored.
-    #[error("path: {0} (entry, path and batch.root do not belong together)")]
-    Path(PathError),
-    /// The path into the history is not one for this batch.
-    #[error("history: {0}")]
-    History(PathError),
-}
-
 impl Receipt {
     /// Reads a receipt from hostile input: bounded, strict, and in time linear in its length.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ReceiptError> {
@@ -211,53 +165,61 @@ impl Receipt {
         serde_json::to_string_pretty(self).map_err(|e| ReceiptError::Members(e.to_string()))
     }
 
-    /// Whose entry it is.
-    pub const fn tenant(&self) -> TenantId {
-        self.batch.tenant
+    /// How settled the entry was when the receipt was made.
+    pub fn state(&self) -> State {
+        self.inclusion.as_ref().map_or(State::Pending, |it| it.finality.state())
     }
 
-    /// The receipt against itself: fields → digests → commitment → entry hash → path → batch root →
-    /// batch commitment → peak.
+    /// [`Level::SelfConsistent`], the receipt against itself: fields → digests → commitment → entry
+    /// hash → path → batch root → batch commitment → peak.
     ///
-    /// That the contract knows this peak, on this chain, is for the caller to ask: `chainId`,
-    /// `contract` and `anchor` prove nothing, and `batch.index`, `batch.anchoredAt` and `history`
-    /// only once the peak is confirmed.
+    /// That the contract knows this peak, on this chain, is not known by then: `chainId`,
+    /// `contract`, `codeHash`, `state` and `anchor` prove nothing, and `batch.index`,
+    /// `batch.anchoredAt` and `history` only once the peak is confirmed. A pending receipt has
+    /// nothing to be checked against: [`ReceiptError::Pending`].
     pub fn check(&self) -> Result<CheckedReceipt, ReceiptError> {
-        let Self { entry: ReceiptEntry { seq, previous, ref body }, batch, .. } = *self;
+        let Self { tenant, entry: ReceiptEntry { seq, previous, ref body }, .. } = *self;
         if seq == Seq(0) && previous != EntryHash::ZERO {
             return Err(ReceiptError::Previous(previous));
         }
-        if !(1..=MAX_BATCH_COUNT).contains(&batch.count) {
-            return Err(ReceiptError::Count(batch.count));
+        let Some(Inclusion { batch, position, path, history, .. }) = &self.inclusion else {
+            return Err(ReceiptError::Pending);
+        };
+        if batch.tenant != tenant {
+            return Err(ReceiptError::Tenant);
         }
-        let index = batch.leaf_index(seq).ok_or(ReceiptError::Seq {
-            seq,
-            first_seq: batch.first_seq,
-            count: batch.count,
-        })?;
+        let (first_seq, count) = (batch.first_seq, batch.count);
+        if !(1..=MAX_BATCH_COUNT).contains(&count) {
+            return Err(ReceiptError::Count(count));
+        }
+        let expected = batch.leaf_index(seq).ok_or(ReceiptError::Seq { seq, first_seq, count })?;
+        if *position != expected {
+            return Err(ReceiptError::Position { expected, found: *position });
+        }
         let commitment = body.commitment();
-        let entry_hash = entry_hash(batch.tenant, seq, previous, commitment);
+        let entry_hash = entry_hash(tenant, seq, previous, commitment);
         let (leaf, root) = (entry_hash.into(), batch.root.into());
-        verify_inclusion::<BatchTree>(leaf, index, batch.count, &self.path, root)
+        verify_inclusion::<BatchTree>(leaf, expected, count, path, root)
             .map_err(ReceiptError::Path)?;
         let batch_commitment = batch.commitment();
-        let HistoryRef { batches, ref path } = self.history;
+        let HistoryRef { batches, ref path } = *history;
         let peak = covering_peak(batch.index, batches).map_err(ReceiptError::History)?;
         let peak_hash = peak_from_path(batch.index, batches, batch_commitment, path)
             .map_err(ReceiptError::History)?;
+        let batch = *batch;
         Ok(CheckedReceipt { entry_hash, commitment, batch, batch_commitment, peak, peak_hash })
     }
 }
 
 impl EntryBody {
-    /// Discloses the fields that are named and hides the others.
+    /// Discloses the fields that are named and withholds the others.
     pub fn partial(seed: &Seed, fields: &Fields, disclosed: &[FieldName]) -> Self {
         Self::Partial(Box::new(FieldName::ALL.map(|field| {
             let (value, salt) = (fields.get(field), salt(seed, field));
             if disclosed.contains(&field) {
                 ReceiptField::Disclosed { value: value.to_owned(), salt }
             } else {
-                ReceiptField::Hidden(field_digest(&salt, field, value.as_bytes()))
+                ReceiptField::Withheld(field_digest(&salt, field, value.as_bytes()))
             }
         })))
     }
@@ -271,7 +233,7 @@ impl EntryBody {
                     ReceiptField::Disclosed { value, salt } => {
                         field_digest(salt, field, value.as_bytes())
                     }
-                    ReceiptField::Hidden(digest) => *digest,
+                    ReceiptField::Withheld(digest) | ReceiptField::Erased(digest) => *digest,
                 }))
             }
             Self::Erased(commitment) => *commitment,
@@ -284,10 +246,24 @@ impl EntryBody {
             Self::Whole { fields, .. } => Some(fields.get(field)),
             Self::Partial(fields) => match &fields[field.position()] {
                 ReceiptField::Disclosed { value, .. } => Some(value),
-                ReceiptField::Hidden(_) => None,
+                ReceiptField::Withheld(_) | ReceiptField::Erased(_) => None,
             },
             Self::Erased(_) => None,
         }
+    }
+
+    /// The fields that are no more, in order.
+    pub fn erased(&self) -> Vec<FieldName> {
+        FieldName::ALL
+            .into_iter()
+            .filter(|field| match self {
+                Self::Whole { .. } => false,
+                Self::Partial(fields) => {
+                    matches!(fields[field.position()], ReceiptField::Erased(_))
+                }
+                Self::Erased(_) => true,
+            })
+            .collect()
     }
 }
 
@@ -296,13 +272,8 @@ impl fmt::Debug for ReceiptField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disclosed { value, .. } => write!(f, "Disclosed({} bytes)", value.len()),
-            Self::Hidden(digest) => f.debug_tuple("Hidden").field(digest).finish(),
+            Self::Withheld(digest) => f.debug_tuple("Withheld").field(digest).finish(),
+            Self::Erased(digest) => f.debug_tuple("Erased").field(digest).finish(),
         }
-    }
-}
-
-impl From<NumberError> for ReceiptError {
-    fn from(error: NumberError) -> Self {
-        Self::Members(error.to_string())
     }
 }

@@ -3,9 +3,10 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use cofferdam_core::{
-    AnchorRef, BatchMerkle, EntryBody, FieldName, HistoryMerkle, HistoryRef, Receipt, ReceiptEntry,
+    AnchorRef, BatchCommitment, BatchMerkle, EntryBody, FieldName, Finality, HistoryMerkle,
+    HistoryRef, Inclusion, Receipt, ReceiptEntry,
 };
-use cofferdam_store::{LogPosition, Reader, StoredEntry, Tenant, TenantTx};
+use cofferdam_store::{Deployment, LogPosition, Reader, StoredEntry, Tenant, TenantTx};
 use eyre::{Result, WrapErr, bail};
 use futures::{TryStreamExt, pin_mut};
 use serde_json::json;
@@ -13,6 +14,7 @@ use serde_json::json;
 use crate::{
     connect::{self, ChainArgs, DatabaseArgs},
     output::{Output, print},
+    proof,
 };
 
 /// Write the receipt of an entry, which anyone can verify without this database
@@ -23,8 +25,11 @@ Examples:
   cofferdam receipt --tenant acme --id 5ccb707e-ea1c-4ae5-acb1-2039ca8908ec
   cofferdam receipt --tenant acme --seq 7 --disclose actor,action,occurred_at
 
-Without --disclose the receipt carries the whole entry and the seed of its salts; with it, those
-fields and nothing of the others but their digests.")]
+  cofferdam receipt --tenant acme --seq 7 --withhold payload
+
+Without --disclose and --withhold the receipt carries the whole entry and the seed of its salts; with
+them, some fields, and nothing of the others but their digests. With an RPC endpoint it says how settled
+the entry is, and once that is final proves it, so that it can be verified without asking anybody.")]
 pub(crate) struct Args {
     /// The tenant, by name or id
     #[arg(long, value_name = "TENANT")]
@@ -41,6 +46,10 @@ pub(crate) struct Args {
     /// The only fields to disclose
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     disclose: Vec<FieldName>,
+
+    /// The only fields not to disclose
+    #[arg(long, value_name = "FIELD", value_delimiter = ',', conflicts_with = "disclose")]
+    withhold: Vec<FieldName>,
 
     /// Where to write it; standard output when not given
     #[arg(long, value_name = "FILE")]
@@ -74,8 +83,15 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         );
         bail!("tenant {} has no entry {which}", tenant.name);
     };
-    let receipt =
-        make(&mut tx, &tenant, entry, &args.disclose, deployment.contract, chain_id).await?;
+    let (mut receipt, commitments) =
+        make(&mut tx, &tenant, entry, args.disclosed(), &deployment, chain_id).await?;
+    if args.chain.rpc_url.is_some() {
+        let chain = args.chain.connect().await?;
+        if chain.contract() != deployment.contract {
+            bail!("this database follows contract {}; pass no other", deployment.contract);
+        }
+        proof::settle(&chain, &mut receipt, &commitments).await?;
+    }
     let text = receipt.to_json()?;
     let seq = receipt.entry.seq;
     match &args.out {
@@ -83,10 +99,13 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             fs::write(path, text.as_bytes())
                 .wrap_err_with(|| format!("cannot write {}", path.display()))?;
             output.result(
-                &json!({ "tenantId": tenant.id, "seq": seq, "out": path }),
+                &json!({
+                    "tenantId": tenant.id, "seq": seq, "state": receipt.state(), "out": path,
+                }),
                 format!(
-                    "wrote the receipt of entry {seq} of {} to {}",
+                    "wrote the receipt of entry {seq} of {}, {}, to {}",
                     tenant.name,
+                    receipt.state(),
                     path.display()
                 ),
             );
@@ -96,59 +115,83 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the receipt of an entry from what is stored and mirrored.
+impl Args {
+    /// The only fields to disclose; `None` for all of them, with the seed.
+    fn disclosed(&self) -> Option<Vec<FieldName>> {
+        match (&*self.disclose, &*self.withhold) {
+            ([], []) => None,
+            (disclosed, []) => Some(disclosed.into()),
+            (_, withheld) => {
+                Some(FieldName::ALL.into_iter().filter(|it| !withheld.contains(it)).collect())
+            }
+        }
+    }
+}
+
+/// Makes the receipt of an entry from what is stored and mirrored; also tells the tenant's batches.
 async fn make(
     tx: &mut TenantTx,
     tenant: &Tenant,
     entry: StoredEntry,
-    disclose: &[FieldName],
-    contract: cofferdam_core::Address,
+    disclosed: Option<Vec<FieldName>>,
+    deployment: &Deployment,
     chain_id: u64,
-) -> Result<Receipt> {
+) -> Result<(Receipt, Vec<BatchCommitment>)> {
     let seq = entry.seq;
+    let body = match (entry.seed, disclosed) {
+        (None, _) => EntryBody::Erased(entry.commitment),
+        (Some(seed), None) => EntryBody::Whole { seed, fields: entry.fields },
+        (Some(seed), Some(disclosed)) => EntryBody::partial(&seed, &entry.fields, &disclosed),
+    };
     let anchored = tx.anchored().await?;
-    let Some(event) = anchored.iter().find(|event| event.batch().leaf_index(seq).is_some()) else {
-        bail!("entry {seq} of {} is not anchored yet; see `cofferdam status`", tenant.name);
+    let commitments: Vec<_> = anchored.iter().map(|event| event.batch().commitment()).collect();
+    let event = anchored.iter().find(|event| event.batch().leaf_index(seq).is_some());
+    let mut receipt = Receipt {
+        chain_id,
+        contract: deployment.contract,
+        code_hash: deployment.code_hash,
+        tenant: tenant.id,
+        entry: ReceiptEntry { seq, previous: entry.previous, body },
+        inclusion: None,
+    };
+    // A receipt that its own verifier refuses is never handed out.
+    let refused = |what| {
+        let (name, id) = (&tenant.name, tenant.id);
+        format!(
+            "entry {seq} of {name} is not what was {what}; run `cofferdam verify --tenant {id}`"
+        )
+    };
+    let Some(event) = event else {
+        if receipt.entry.body.commitment() != entry.commitment {
+            bail!(refused("appended"));
+        }
+        return Ok((receipt, commitments));
     };
     let batch = event.batch();
-    let hashes = {
+    let mut hashes = vec![];
+    {
         let entries = tx.entries(batch.first_seq, batch.count);
         pin_mut!(entries);
-        let mut hashes = vec![];
         while let Some(entry) = entries.try_next().await? {
             hashes.push(entry.entry_hash);
         }
-        hashes
-    };
-    let commitments: Vec<_> = anchored.iter().map(|event| event.batch().commitment()).collect();
+    }
     let path = BatchMerkle::new(&hashes)
         .zip(batch.leaf_index(seq))
-        .and_then(|(tree, index)| tree.path(index));
+        .and_then(|(tree, position)| Some((position, tree.path(position)?)));
     let history_path = HistoryMerkle::new(&commitments).path_to_peak(batch.index);
-    let (Some(path), Some(history_path)) = (path, history_path) else {
+    let (Some((position, path)), Some(history_path)) = (path, history_path) else {
         bail!("the mirror of tenant {} is not complete; run `cofferdam index --once`", tenant.name);
     };
-    let body = match (entry.seed, disclose) {
-        (None, _) => EntryBody::Erased(entry.commitment),
-        (Some(seed), []) => EntryBody::Whole { seed, fields: entry.fields },
-        (Some(seed), disclose) => EntryBody::partial(&seed, &entry.fields, disclose),
-    };
     let LogPosition { block_number, block_hash, tx_hash, log_index } = event.position;
-    let receipt = Receipt {
-        chain_id,
-        contract,
-        entry: ReceiptEntry { seq, previous: entry.previous, body },
+    receipt.inclusion = Some(Inclusion {
         batch,
+        position,
         path,
         history: HistoryRef { batches: commitments.len() as u64, path: history_path },
         anchor: AnchorRef { transaction: tx_hash, log_index, block_number, block_hash },
-    };
-    // A receipt that its own verifier refuses is never handed out.
-    receipt.check().wrap_err_with(|| {
-        format!(
-            "entry {seq} of {} is not what was anchored; run `cofferdam verify --tenant {}`",
-            tenant.name, tenant.id
-        )
-    })?;
-    Ok(receipt)
+        finality: Finality::Included,
+    });
+    receipt.check().wrap_err_with(|| refused("anchored"))?;
+    Ok((receipt, commitments))
 }

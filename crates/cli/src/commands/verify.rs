@@ -2,10 +2,14 @@
 
 use std::{fmt::Display, fs::File, io::Read, path::PathBuf, process::ExitCode};
 
-use alloy::primitives::{Address, B256};
+use alloy::{
+    eips::BlockNumberOrTag,
+    primitives::{Address, B256},
+};
 use cofferdam_contracts::{Chain, Event, Expected, Logged, deployment::Deployed};
 use cofferdam_core::{
-    Batch, BatchCommitment, CheckedReceipt, HistoryMerkle, HistoryRef, MAX_RECEIPT_BYTES, Receipt,
+    Batch, BatchCommitment, BlockHeader, CheckedReceipt, HistoryMerkle, HistoryRef, Inclusion,
+    Level, MAX_RECEIPT_BYTES, Policy, ProofError, Receipt, ReceiptError,
 };
 use cofferdam_store::Reader;
 use eyre::{Result, WrapErr, bail, eyre};
@@ -33,8 +37,10 @@ Examples:
   cofferdam verify --tenant acme
 
 With a receipt no database is needed, and nothing in the receipt is believed: chain and contract come
-from the options, the deployment file or the policy file, {\"chainId\", \"contract\"} and optionally {\"codeHash\", \"fromBlock\",
-\"rpcUrl\"}.
+from the options, the deployment file or the policy file, {\"chainId\", \"contract\"} and optionally {\"codeHash\",
+\"blockHashes\", \"fromBlock\", \"rpcUrl\"}. With code hash and block hash pinned, a receipt with a storage proof
+needs no endpoint at all. The level that was reached is said: 1 self-consistent (never enough to be valid),
+2 header-proved, 3 chain-confirmed, 4 final.
 
 Exit codes: 0 valid, 1 invalid (which check failed is said), 2 could not tell (unreachable, unreadable).")]
 pub(crate) struct Args {
@@ -44,6 +50,14 @@ pub(crate) struct Args {
     /// What the auditor trusts: a file with chain and contract
     #[arg(long, value_name = "FILE", requires = "receipt")]
     policy: Option<PathBuf>,
+
+    /// The hash of the contract's code
+    #[arg(long, value_name = "HASH", requires = "receipt")]
+    code_hash: Option<B256>,
+
+    /// The hash of a block of the chain, known from elsewhere; can be given several times
+    #[arg(long, value_name = "HASH", requires = "receipt")]
+    block_hash: Vec<B256>,
 
     /// The first block to look for events in; by default the one that created the contract
     #[arg(long, value_name = "N", requires = "receipt")]
@@ -71,6 +85,9 @@ pub(crate) struct VerifierPolicy {
     /// The hash of its code on that chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) code_hash: Option<B256>,
+    /// Hashes of blocks that are known to be that chain's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) block_hashes: Vec<B256>,
     /// The block that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) from_block: Option<u64>,
@@ -112,38 +129,93 @@ async fn receipt(args: &Args, path: &PathBuf, output: &Output) -> Result<ExitCod
     };
     let checked = match receipt.check() {
         Ok(checked) => checked,
+        Err(error @ ReceiptError::Pending) => bail!("{}: {error}", path.display()),
         Err(error) => {
             return refused(&Refusal { check: "self-consistency", reason: error.to_string() });
         }
     };
-    match confirm(&receipt, &checked, &policy).await? {
-        Err(refusal) => refused(&refusal),
-        Ok(Confirmed { refreshed }) => {
-            let Batch { tenant, index, anchored_at, .. } = checked.batch;
-            let seq = receipt.entry.seq;
-            let stale = if refreshed {
-                " (its history path had gone stale and was rebuilt from events)"
-            } else {
-                ""
-            };
-            output.result(
-                &json!({
-                    "valid": true, "tenantId": tenant, "seq": seq, "batch": index,
-                    "anchoredAt": anchored_at, "entryHash": checked.entry_hash,
-                    "transaction": receipt.anchor.transaction, "blockNumber": receipt.anchor.block_number,
-                    "historyRefreshed": refreshed,
-                }),
-                format!(
-                    "VALID {}\n  entry {seq} of tenant {tenant}\n  anchored in batch {index} at {anchored_at} \
-                     (seconds since 1970), block {}, transaction {}\n  confirmed by contract {} on chain {}{stale}",
-                    path.display(),
-                    receipt.anchor.block_number,
-                    receipt.anchor.transaction,
-                    policy.contract,
-                    policy.chain_id,
-                ),
-            );
-            Ok(ExitCode::SUCCESS)
+    let Some(inclusion) = &receipt.inclusion else { bail!(ReceiptError::Pending) };
+    let mut reached = match receipt.prove(&policy.pins()) {
+        Ok(proven) => Some(Reached::proven(proven.block)),
+        Err(error) if error.is_undecided() => None,
+        Err(error) => return refused(&error.into()),
+    };
+    if reached.is_none() || policy.rpc_url.is_some() {
+        match confirm(&receipt, inclusion, &checked, &policy).await? {
+            Ok(confirmed) => reached = Some(confirmed),
+            Err(refusal) => return refused(&refusal),
+        }
+    }
+    let Some(Reached { level, refreshed, under }) = reached else { bail!("nothing was checked") };
+    let (Batch { tenant, index, anchored_at, .. }, anchor) = (checked.batch, &inclusion.anchor);
+    let seq = receipt.entry.seq;
+    let stale = if refreshed {
+        " (its history path had gone stale and was rebuilt from events)"
+    } else {
+        ""
+    };
+    let by = match under {
+        Some(block) => format!("proven under block {} {}", block.number, block.hash),
+        None => "confirmed".to_owned(),
+    };
+    output.result(
+        &json!({
+            "valid": true, "level": level, "trusted": level.trusted(), "tenantId": tenant, "seq": seq,
+            "batch": index, "anchoredAt": anchored_at, "entryHash": checked.entry_hash,
+            "transaction": anchor.transaction, "blockNumber": anchor.block_number,
+            "historyRefreshed": refreshed, "proofBlock": under.map(|block| block.hash),
+        }),
+        format!(
+            "VALID {}\n  entry {seq} of tenant {tenant}\n  anchored in batch {index} at {anchored_at} \
+             (seconds since 1970), block {}, transaction {}\n  {by} by contract {} on chain {}{stale}\n  \
+             level {}, {level}; trusted: {}",
+            path.display(),
+            anchor.block_number,
+            anchor.transaction,
+            policy.contract,
+            policy.chain_id,
+            level.number(),
+            level.trusted(),
+        ),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How far a receipt was verified.
+struct Reached {
+    level: Level,
+    /// Whether its path into the history was rebuilt.
+    refreshed: bool,
+    /// The block whose storage was proven.
+    under: Option<BlockHeader>,
+}
+
+impl Reached {
+    fn proven(block: BlockHeader) -> Self {
+        Self { level: Level::HeaderProved, refreshed: false, under: Some(block) }
+    }
+}
+
+impl From<ProofError> for Refusal {
+    fn from(error: ProofError) -> Self {
+        let check = match &error {
+            ProofError::Chain { .. } => "chain",
+            ProofError::Contract { .. } => "contract",
+            ProofError::CodeHash { .. } => "codeHash",
+            _ => "proof",
+        };
+        Self { check, reason: error.to_string() }
+    }
+}
+
+impl VerifierPolicy {
+    /// What is trusted without asking anybody.
+    fn pins(&self) -> Policy {
+        Policy {
+            chain_id: self.chain_id,
+            contract: self.contract,
+            code_hash: self.code_hash,
+            block_hashes: self.block_hashes.clone(),
         }
     }
 }
@@ -169,6 +241,11 @@ fn policy(args: &Args) -> Result<VerifierPolicy> {
             if let Some(contract) = contract.filter(|it| *it != policy.contract) {
                 return contradiction("--contract", &contract, &policy.contract);
             }
+            if let (Some(given), Some(named)) = (args.code_hash, policy.code_hash)
+                && given != named
+            {
+                return contradiction("--code-hash", &given, &named);
+            }
             policy
         }
         None => match (chain_id, contract, &args.chain.deployment) {
@@ -182,7 +259,7 @@ fn policy(args: &Args) -> Result<VerifierPolicy> {
                     contract: address,
                     code_hash: Some(code_hash),
                     from_block: file.from_block(),
-                    rpc_url: None,
+                    ..VerifierPolicy::default()
                 }
             }
             _ => bail!(
@@ -195,6 +272,8 @@ fn policy(args: &Args) -> Result<VerifierPolicy> {
         policy.rpc_url = args.chain.rpc_url.clone();
     }
     policy.from_block = args.from_block.or(policy.from_block);
+    policy.code_hash = args.code_hash.or(policy.code_hash);
+    policy.block_hashes.extend(&args.block_hash);
     Ok(policy)
 }
 
@@ -207,27 +286,19 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-struct Confirmed {
-    refreshed: bool,
-}
-
 /// Asks the chain. The outer error is "could not tell".
 async fn confirm(
     receipt: &Receipt,
+    inclusion: &Inclusion,
     checked: &CheckedReceipt,
     policy: &VerifierPolicy,
-) -> Result<std::result::Result<Confirmed, Refusal>> {
+) -> Result<std::result::Result<Reached, Refusal>> {
     let refuse = |check, reason: String| Ok(Err(Refusal { check, reason }));
-    if receipt.chain_id != policy.chain_id {
-        let reason = format!("it is of chain {}, not {}", receipt.chain_id, policy.chain_id);
-        return refuse("chain", reason);
-    }
-    if receipt.contract != policy.contract {
-        let reason = format!("it is of contract {}, not {}", receipt.contract, policy.contract);
-        return refuse("contract", reason);
-    }
     let Some(url) = &policy.rpc_url else {
-        bail!("no RPC endpoint given; pass --rpc-url or set RPC_URL");
+        bail!(
+            "the receipt agrees with itself, which anybody's would; no RPC endpoint given: pass --rpc-url \
+             or set RPC_URL, or pin --code-hash and --block-hash if it has a storage proof"
+        );
     };
     let expected = Expected { chain_id: Some(policy.chain_id), contract: Some(policy.contract) };
     let chain = Chain::connect(&url.parse()?, expected).await?;
@@ -241,7 +312,7 @@ async fn confirm(
     }
 
     let batch = checked.batch;
-    let anchor = &receipt.anchor;
+    let Inclusion { anchor, path, history, .. } = inclusion;
     let Some(mined) = chain.receipt(anchor.transaction).await? else {
         let reason = format!("the chain has no transaction {}", anchor.transaction);
         return refuse("transaction", reason);
@@ -266,18 +337,43 @@ async fn confirm(
         return refuse("block", reason);
     }
 
+    let under = match inclusion.finality.proof() {
+        None => None,
+        Some(proof) => {
+            let header = BlockHeader::decode(&proof.header).map_err(ProofError::from);
+            let at = header.as_ref().map_or(0, |header| header.number);
+            let Some(canonical) = chain.header(at.into()).await? else {
+                return refuse("proof", format!("the chain has no block {at}"));
+            };
+            let pins = Policy {
+                code_hash: Some(chain.code_hash()),
+                block_hashes: vec![canonical.hash],
+                ..policy.pins()
+            };
+            match header.and_then(|_| receipt.prove(&pins)) {
+                Ok(proven) => Some(proven.block),
+                Err(error) => return Ok(Err(error.into())),
+            }
+        }
+    };
+    let finalized = chain.header(BlockNumberOrTag::Finalized).await.ok().flatten();
+    let level = match finalized.is_some_and(|it| anchor.block_number <= it.number) {
+        true => Level::Final,
+        false => Level::ChainConfirmed,
+    };
+
     let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
-    let (tenant, path) = (batch.tenant, &receipt.path);
+    let tenant = batch.tenant;
     let known = chain.heads(&[tenant]).await?.pop().map_or(0, |head| head.batches);
-    if receipt.history.batches > known {
+    if history.batches > known {
         let reason = format!(
             "history.batches is {}, the contract has {known} batches of the tenant",
-            receipt.history.batches
+            history.batches
         );
         return refuse("history", reason);
     }
-    if chain.verify_entry(tenant, entry, &batch, path, &receipt.history.path).await? {
-        return Ok(Ok(Confirmed { refreshed: false }));
+    if chain.verify_entry(tenant, entry, &batch, path, &history.path).await? {
+        return Ok(Ok(Reached { level, refreshed: false, under }));
     }
     // Newer batches may have merged the peak that the path led to.
     let from = match policy.from_block {
@@ -296,7 +392,7 @@ async fn confirm(
         );
     }
     // Stale is only what was right once: as the history stood when the receipt was made.
-    let HistoryRef { batches, path: claimed } = &receipt.history;
+    let HistoryRef { batches, path: claimed } = history;
     let then = usize::try_from(*batches).ok().and_then(|batches| commitments.get(..batches));
     let right_then = then.and_then(|then| HistoryMerkle::new(then).path_to_peak(batch.index));
     if right_then.as_ref() != Some(claimed) {
@@ -308,7 +404,7 @@ async fn confirm(
         bail!("the endpoint has no event of batch {}; try another", batch.index);
     };
     if chain.verify_entry(tenant, entry, &batch, path, &present).await? {
-        return Ok(Ok(Confirmed { refreshed: true }));
+        return Ok(Ok(Reached { level, refreshed: true, under }));
     }
     refuse("verifyEntry", "the contract says that this entry is not in the tenant's history".into())
 }

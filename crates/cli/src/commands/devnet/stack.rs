@@ -342,6 +342,7 @@ impl Environment<'_> {
             chain_id: self.chain.chain_id(),
             contract: self.chain.contract(),
             code_hash: Some(self.chain.code_hash()),
+            block_hashes: vec![],
             from_block,
             rpc_url: Some(self.chain.url().expose().to_string()),
         };

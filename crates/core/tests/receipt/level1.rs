@@ -1,90 +1,30 @@
-//! Receipts: what is written is read again, and whatever was tampered with is refused by the check
-//! that is named for it.
-#![allow(clippy::unwrap_used)] // a failed expectation is a failed test
+//! What a receipt shows by itself.
 
+use crate::sample::{self, SMALL, erased, partial, whole};
 use cofferdam_core::{
-    Address, AnchorRef, B256, Batch, BatchCommitment, BatchIndex, BatchMerkle, EntryBody,
-    EntryHash, FieldName, Fields, History, HistoryMerkle, HistoryRef, MAX_RECEIPT_BYTES, Receipt,
-    ReceiptEntry, ReceiptError, Seed, Seq, TenantId, entry_hash,
+    Address, B256, BatchIndex, EntryBody, FieldName, Fields, Finality, History, Inclusion,
+    MAX_RECEIPT_BYTES, Receipt, ReceiptError, ReceiptField, Seed, Seq, State, TenantId,
 };
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Entry 11 of a batch of seven from seq 9, the third of five batches, and the chain's own view of
-/// the history.
 fn sample(body: impl Fn(Seed, Fields) -> EntryBody) -> (Receipt, History) {
-    let tenant = TenantId::from_authority(Address::repeat_byte(0x5a)).unwrap();
-    let fields = |seq: u64| {
-        Fields::new([
-            (FieldName::Action, "payments.send".to_owned()),
-            (FieldName::ExternalId, format!("id-{seq}")),
-            (FieldName::OccurredAt, "2026-01-31T23:59:59.000000Z".to_owned()),
-            (FieldName::Payload, format!("{{\"n\":{seq},\n \"s\":\"\\u0000é\"}}")),
-        ])
-        .unwrap()
-    };
-    let mut hashes = vec![EntryHash::from([9; 32])];
-    for seq in 9..16 {
-        let commitment = fields(seq).commitment(&Seed::from([seq as u8; 32]));
-        hashes.push(entry_hash(tenant, Seq(seq), *hashes.last().unwrap(), commitment));
-    }
-    let tree = BatchMerkle::new(&hashes[1..]).unwrap();
-    let index = BatchIndex(2);
-    let batch = Batch {
-        tenant,
-        index,
-        first_seq: Seq(9),
-        count: 7,
-        root: tree.root(),
-        anchored_at: 1_767_225_600,
-    };
-    let mut commitments = [1, 2, 3, 4, 5].map(|i| BatchCommitment::from([i; 32]));
-    commitments[2] = batch.commitment();
-    let mut history = History::new();
-    for leaf in commitments {
-        history.append(leaf).unwrap();
-    }
-    let receipt = Receipt {
-        chain_id: 31337,
-        contract: Address::repeat_byte(0xc0),
-        entry: ReceiptEntry {
-            seq: Seq(11),
-            previous: hashes[2],
-            body: body(Seed::from([11; 32]), fields(11)),
-        },
-        batch,
-        path: tree.path(2).unwrap(),
-        history: HistoryRef {
-            batches: 5,
-            path: HistoryMerkle::new(&commitments).path_to_peak(index).unwrap(),
-        },
-        anchor: AnchorRef {
-            transaction: B256::repeat_byte(1),
-            log_index: 3,
-            block_number: 9_007_199_254_740_993,
-            block_hash: B256::repeat_byte(2),
-        },
-    };
-    (receipt, history)
+    sample::receipt(SMALL, body)
 }
 
-fn whole(seed: Seed, fields: Fields) -> EntryBody {
-    EntryBody::Whole { seed, fields }
+fn inclusion(receipt: &Receipt) -> &Inclusion {
+    receipt.inclusion.as_ref().unwrap()
 }
 
-fn partial(seed: Seed, fields: Fields) -> EntryBody {
-    EntryBody::partial(&seed, &fields, &[FieldName::Action, FieldName::Result])
-}
-
-fn erased(seed: Seed, fields: Fields) -> EntryBody {
-    EntryBody::Erased(fields.commitment(&seed))
+fn inclusion_mut(receipt: &mut Receipt) -> &mut Inclusion {
+    receipt.inclusion.as_mut().unwrap()
 }
 
 /// As an auditor does: the receipt against itself, then its peak against the chain's.
 fn accepted(receipt: &Receipt, history: &History) -> bool {
     let Ok(checked) = receipt.check() else { return false };
-    receipt.history.batches == history.batches()
+    inclusion(receipt).history.batches == history.batches()
         && history.peaks()[checked.peak.first.count_ones() as usize] == checked.peak_hash
 }
 
@@ -99,7 +39,7 @@ fn every_form_round_trips_and_checks() {
         assert!(accepted(&receipt, &history));
     }
     let checked = full.check().unwrap();
-    assert_eq!(checked.batch_commitment, full.batch.commitment());
+    assert_eq!(checked.batch_commitment, inclusion(&full).batch.commitment());
     let (receipt, _) = sample(partial);
     assert_eq!(receipt.entry.body.value(FieldName::Action), Some("payments.send"));
     assert_eq!(receipt.entry.body.value(FieldName::Result), Some(""));
@@ -121,12 +61,16 @@ fn the_json_is_as_documented() {
     assert_eq!(json["history"]["path"].as_array_mut().unwrap().drain(..).count(), 2);
     let expected = json!({
         "format": "cofferdam-receipt", "version": 1,
-        "chainId": "31337", "contract": hex("c0", 20),
+        "state": "included", "lacks": ["proofBlock"],
+        "chainId": "31337", "contract": hex("c0", 20), "codeHash": hex("cd", 32),
         "tenantId": format!("0x{}{}", "00".repeat(12), "5a".repeat(20)),
-        "entry": { "seq": "11", "previous": null, "seed": hex("0b", 32), "fields": null },
+        "entry": {
+            "seq": "11", "previous": null, "erased": [], "seed": hex("0b", 32), "fields": null
+        },
         "batch": {
             "index": "2", "firstSeq": "9", "count": "7", "root": null, "anchoredAt": "1767225600"
         },
+        "position": "2",
         "path": [],
         "history": { "batches": "5", "path": [] },
         "anchor": {
@@ -140,7 +84,17 @@ fn the_json_is_as_documented() {
     assert_eq!(keys(&json["entry"]["fields"]["action"]), ["salt", "value"]);
     assert_eq!(keys(&json["entry"]["fields"]["actor"]), ["digest"]);
     let json = serde_json::to_value(sample(erased).0).unwrap();
-    assert_eq!(keys(&json["entry"]), ["commitment", "previous", "seq"]);
+    assert_eq!(keys(&json["entry"]), ["commitment", "erased", "previous", "seq"]);
+    assert_eq!(json["entry"]["erased"].as_array().unwrap().len(), 10);
+    let mut pending = sample(whole).0;
+    pending.inclusion = None;
+    let json = serde_json::to_value(&pending).unwrap();
+    assert_eq!(json["state"], "pending");
+    let lacks = ["batch", "position", "path", "history", "anchor", "proofBlock"];
+    assert_eq!(json["lacks"], json!(lacks));
+    assert!(lacks.iter().all(|member| json.get(member).is_none()), "{json}");
+    assert_eq!(Receipt::from_json(json.to_string().as_bytes()).as_ref(), Ok(&pending));
+    assert_eq!(pending.check(), Err(ReceiptError::Pending));
 }
 
 /// Replaces (or, with `None`, removes) the member at a JSON pointer and reads and checks the
@@ -171,17 +125,18 @@ fn each_tampered_member_is_refused_by_its_check() {
         (&whole, "/entry/fields/reason/value", json!("x"), "path: "),
         (&whole, "/entry/seed", other.clone(), "path: "),
         (&whole, "/entry/previous", other.clone(), "path: "),
-        (&whole, "/entry/seq", json!("12"), "path: "),
+        (&whole, "/entry/seq", json!("12"), "position: seq and batch.firstSeq make it 3, found 2"),
         (&whole, "/entry/seq", json!("8"), "entry.seq: 8 is not in the batch of 7 from 9"),
         (&whole, "/entry/seq", json!("16"), "entry.seq: 16 is not in the batch of 7 from 9"),
         (&whole, "/entry/seq", json!("18446744073709551615"), "entry.seq: "),
         (&whole, "/tenantId", json!(format!("0x{}1", "0".repeat(63))), "path: "),
         (&whole, "/batch/root", other.clone(), "path: "),
-        (&whole, "/batch/firstSeq", json!("10"), "path: "),
+        (&whole, "/batch/firstSeq", json!("10"), "position: seq and batch.firstSeq make it 1, fo"),
         (&whole, "/batch/count", json!("9"), "path: a path for index 2 of 9 has 4 hashes, found 3"),
         (&whole, "/batch/count", json!("2"), "entry.seq: 11 is not in the batch of 2 from 9"),
         (&whole, "/batch/count", json!("0"), "batch.count: "),
         (&whole, "/batch/count", json!("4294967296"), "batch.count: "),
+        (&whole, "/position", json!("1"), "position: seq and batch.firstSeq make it 2, found 1"),
         (&whole, "/path/0", other.clone(), "path: the path leads to another root"),
         (&whole, "/path/2", other.clone(), "path: the path leads to another root"),
         (&whole, "/path", json!([]), "path: a path for index 2 of 7 has 3 hashes, found 0"),
@@ -197,6 +152,9 @@ fn each_tampered_member_is_refused_by_its_check() {
         let error = tampered(receipt, pointer, Some(value.clone()));
         assert!(error.starts_with(check), "{pointer} = {value}: {error}");
     }
+    let mut theirs = whole.clone();
+    theirs.tenant = TenantId::from_authority(Address::repeat_byte(1)).unwrap();
+    assert_eq!(theirs.check(), Err(ReceiptError::Tenant));
     let mut first = whole.clone();
     first.entry.seq = Seq(0);
     assert_eq!(first.check(), Err(ReceiptError::Previous(first.entry.previous)));
@@ -209,10 +167,10 @@ fn each_tampered_member_is_refused_by_its_check() {
 fn the_chain_refuses_what_the_receipt_cannot() {
     let (receipt, history) = sample(whole);
     let mut tampered = [receipt.clone(), receipt.clone(), receipt.clone(), receipt];
-    tampered[0].batch.anchored_at += 1;
-    tampered[1].batch.index = BatchIndex(3);
-    tampered[2].history.path[0] = B256::repeat_byte(0x77);
-    tampered[3].history.batches = 4;
+    inclusion_mut(&mut tampered[0]).batch.anchored_at += 1;
+    inclusion_mut(&mut tampered[1]).batch.index = BatchIndex(3);
+    inclusion_mut(&mut tampered[2]).history.path[0] = B256::repeat_byte(0x77);
+    inclusion_mut(&mut tampered[3]).history.batches = 4;
     for receipt in tampered {
         assert!(receipt.check().is_ok() && !accepted(&receipt, &history), "{receipt:?}");
     }
@@ -227,6 +185,18 @@ fn other_forms_are_refused() {
         (&whole, "/format", json!("cofferdam-receipts"), "format: expected"),
         (&whole, "/version", json!(2), "format: expected"),
         (&whole, "/version", json!("1"), "members: invalid type"),
+        (&whole, "/state", json!("done"), "members: unknown variant `done`"),
+        (&whole, "/state", json!("pending"), "state: pending does not go with batch"),
+        (&whole, "/lacks", json!([]), "lacks: must list the absent members in order, which are p"),
+        (&whole, "/lacks", json!(["path", "proofBlock"]), "lacks: "),
+        (&whole, "/lacks", json!(["proofBlock", "proofBlock"]), "lacks: "),
+        (&whole, "/lacks", json!(["seed"]), "members: unknown variant `seed`"),
+        (&whole, "/entry/erased", json!(["actor"]), "entry.erased: an erasure destroys the seed"),
+        (&partial, "/entry/erased", json!(["action"]), "entry.fields.action: is erased"),
+        (&partial, "/entry/erased", json!(["reason", "actor"]), "entry.erased: must list fields"),
+        (&partial, "/entry/erased", json!(["actor", "actor"]), "entry.erased: must list fields"),
+        (&partial, "/entry/erased", json!(["Actor"]), "members: no field has the name \"Actor\""),
+        (&erased, "/entry/erased", json!(["actor"]), "entry.erased: a commitment alone"),
         (&whole, "/extra", json!(1), "members: unknown field `extra`"),
         (&whole, "/entry/extra", json!(1), "members: unknown field `extra`"),
         (&whole, "/batch/extra", json!(1), "members: unknown field `extra`"),
@@ -234,10 +204,10 @@ fn other_forms_are_refused() {
         (&whole, "/anchor/extra", json!(1), "members: unknown field `extra`"),
         (&whole, "/entry/fields/extra", field.clone(), "members: no field has the name \"extra\""),
         (&whole, "/entry/fields/actor/extra", json!(1), "members: unknown field `extra`"),
-        (&whole, "/entry/fields/actor/digest", json!(h32), "entry.fields.actor: hidden beside"),
-        (&whole, "/entry/fields/actor", json!({ "digest": h32 }), "entry.fields.actor: hidden"),
+        (&whole, "/entry/fields/actor/digest", json!(h32), "entry.fields.actor: withheld beside"),
+        (&whole, "/entry/fields/actor", json!({ "digest": h32 }), "entry.fields.actor: withheld"),
         (&whole, "/entry/fields/actor", pair, "entry.fields.actor: a salt beside the entry's seed"),
-        (&whole, "/entry/fields/actor", json!({}), "entry.fields.actor: hidden beside"),
+        (&whole, "/entry/fields/actor", json!({}), "entry.fields.actor: withheld beside"),
         (&whole, "/entry/fields/actor/value", json!(null), "members: invalid type: null"),
         (&whole, "/entry/seed", json!(null), "members: invalid type: null"),
         (&whole, "/entry/commitment", json!(h32), "entry: needs fields, or the commitment alone"),
@@ -267,12 +237,12 @@ fn other_forms_are_refused() {
         "/version",
         "/chainId",
         "/contract",
+        "/state",
+        "/lacks",
+        "/codeHash",
         "/tenantId",
         "/entry",
-        "/batch",
-        "/path",
-        "/history",
-        "/anchor",
+        "/entry/erased",
         "/entry/seq",
         "/entry/previous",
         "/batch/index",
@@ -290,6 +260,10 @@ fn other_forms_are_refused() {
         let error = tampered(&whole, pointer, None);
         assert!(error.starts_with("members: missing field"), "without {pointer}: {error}");
     }
+    for member in ["batch", "position", "path", "history", "anchor"] {
+        let error = tampered(&whole, &format!("/{member}"), None);
+        assert_eq!(error, format!("state: included needs {member}"));
+    }
     for field in FieldName::ALL {
         let error = tampered(&whole, &format!("/entry/fields/{field}"), None);
         assert_eq!(error, format!("entry.fields: {field} is missing"));
@@ -302,6 +276,9 @@ fn other_forms_are_refused() {
 fn hostile_bytes_are_refused() {
     let json = sample(whole).0.to_json().unwrap();
     let refused = |bytes: &[u8]| Receipt::from_json(bytes).unwrap_err().to_string();
+    // Another version may have other members: it is named, and not they.
+    let newer = json.replacen("\"version\": 1,", "\"version\": 2, \"more\": {},", 1);
+    assert!(refused(newer.as_bytes()).ends_with("found \"cofferdam-receipt\" version 2"));
     for twice in ["\"chainId\": \"1\",", "\"chain\\u0049d\": \"1\","] {
         let json = json.replacen('{', &format!("{{{twice}"), 1);
         assert!(refused(json.as_bytes()).ends_with("duplicate key \"chainId\""), "{twice}");
@@ -324,15 +301,16 @@ fn a_path_of_ten_thousand_is_refused_at_once() {
         let mut long = receipt.clone();
         let nodes = vec![B256::repeat_byte(7); length];
         if member == "path" {
-            long.path = nodes
+            inclusion_mut(&mut long).path = nodes
         } else {
-            long.history.path = nodes
+            inclusion_mut(&mut long).history.path = nodes
         }
         let json = long.to_json().unwrap();
         let start = Instant::now();
         let error = Receipt::from_json(json.as_bytes()).unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        assert_eq!(error, ReceiptError::PathTooLong { member, found: length });
+        let (unit, limit) = ("hashes", 64);
+        assert_eq!(error, ReceiptError::TooMany { member, unit, found: length, limit });
         assert!(long.check().is_err());
     }
 }
@@ -364,8 +342,52 @@ proptest! {
         json[at] ^= flip;
         if let Ok(mut read) = Receipt::from_json(&json) && accepted(&read, &history) {
             (read.chain_id, read.contract) = (receipt.chain_id, receipt.contract);
-            read.anchor = receipt.anchor;
+            read.code_hash = receipt.code_hash;
+            inclusion_mut(&mut read).anchor = inclusion(&receipt).anchor;
             prop_assert_eq!(read, receipt);
         }
     }
+}
+
+/// A field that was erased can be told from one that is withheld, and proves as little.
+#[test]
+fn an_erased_field_is_told() {
+    let (mut receipt, history) = sample(partial);
+    let EntryBody::Partial(fields) = &mut receipt.entry.body else { panic!() };
+    for field in [FieldName::Actor, FieldName::Payload] {
+        let ReceiptField::Withheld(digest) = fields[field.position()] else { panic!() };
+        fields[field.position()] = ReceiptField::Erased(digest);
+    }
+    assert_eq!(receipt.entry.body.erased(), [FieldName::Actor, FieldName::Payload]);
+    let json = receipt.to_json().unwrap();
+    assert_eq!(Receipt::from_json(json.as_bytes()).as_ref(), Ok(&receipt));
+    assert!(accepted(&receipt, &history));
+    assert_eq!(
+        serde_json::to_value(&receipt).unwrap()["entry"]["erased"],
+        json!(["actor", "payload"])
+    );
+}
+
+/// Each state has its members and no others.
+#[test]
+fn states_have_their_members() {
+    for (finality, state) in [
+        (Finality::Included, State::Included),
+        (Finality::Safe, State::Safe),
+        (Finality::Final(None), State::Final),
+    ] {
+        let mut receipt = sample(whole).0;
+        inclusion_mut(&mut receipt).finality = finality;
+        assert_eq!(receipt.state(), state);
+        let json = receipt.to_json().unwrap();
+        assert_eq!(Receipt::from_json(json.as_bytes()).as_ref(), Ok(&receipt));
+    }
+    let proven = sample::proven(SMALL, whole).0;
+    assert_eq!(serde_json::to_value(&proven).unwrap()["lacks"], json!([]));
+    for state in ["included", "safe"] {
+        let error = tampered(&proven, "/state", Some(json!(state)));
+        assert_eq!(error, format!("state: {state} does not go with proofBlock"));
+    }
+    let error = tampered(&proven, "/proofBlock", None);
+    assert_eq!(error, "lacks: must list the absent members in order, which are proofBlock");
 }
