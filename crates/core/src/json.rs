@@ -275,7 +275,11 @@ impl<'a> Scanner<'a> {
                     start = self.at;
                 }
                 Some(byte @ 0..0x20) => return self.fail(JsonErrorKind::Control(byte)),
-                Some(_) => self.at += 1,
+                Some(_) => {
+                    let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+                    let rest = self.bytes[self.at..].iter();
+                    self.at += rest.take_while(|byte| plain(byte)).count();
+                }
                 None => return self.fail(JsonErrorKind::End("'\"'")),
             }
         }

@@ -171,7 +171,7 @@ impl State {
         let [head, peak] = [0, 1].map(|at| SlotProof {
             slot: self.words[at].0,
             value: self.words[at].1,
-            proof: [&[top.clone()], &ways[at].1[..]].concat(),
+            proof: [std::slice::from_ref(&top), &ways[at].1[..]].concat(),
         });
         let account =
             TrieAccount { nonce: 1, balance: U256::ZERO, storage_root, code_hash: self.code_hash };
