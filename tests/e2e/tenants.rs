@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use alloy::{primitives::Address, providers::Provider, signers::local::PrivateKeySigner};
 use cofferdam_contracts::{
     account::{Account, Configuration, Role},
     deployment::Deployment,
@@ -37,6 +37,8 @@ async fn a_tenant_is_an_account_and_every_role_has_its_key() {
             let word = account.binding().roleOf(holder).call().await.unwrap();
             assert_eq!(Role::try_from(word.role), Ok(role), "{name}");
             assert_eq!(all.insert(holder, format!("{name}'s {role}")), None);
+            let balance = chain.provider().get_balance(holder).await.unwrap();
+            assert!(!balance.is_zero(), "the {role} of {name} cannot pay for a transaction");
         }
         // What it takes to have the account on another chain.
         let text = fs::read(folder.join("account.json")).unwrap();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::{Address, Bytes},
+    primitives::{Address, Bytes, U256},
+    providers::Provider,
     signers::SignerSync,
     sol_types::SolCall,
 };
@@ -20,6 +21,9 @@ use cofferdam_store::{AddTenant, Sequencer, Tenant};
 use eyre::{Result, bail, eyre};
 
 use crate::keys::{KeyRing, People};
+
+/// What each of a new tenant's people starts with: 10 ether.
+const ENDOWMENT: U256 = U256::from_limbs([10_000_000_000_000_000_000, 0, 0, 0]);
 
 /// How long a signature made here is good.
 const VALID: Duration = Duration::from_secs(3_600);
@@ -69,6 +73,21 @@ impl Registrar {
         Ok((tenant, added))
     }
 
+    /// Gives a tenant's people what their transactions cost, as only Anvil can. Elsewhere they stay poor,
+    /// which nothing here depends on.
+    async fn endow(&self, people: &People) {
+        for (holder, role) in people.configuration.holders() {
+            let request = self
+                .sender
+                .chain()
+                .provider()
+                .raw_request::<_, ()>("anvil_setBalance".into(), (holder, ENDOWMENT));
+            if request.await.is_err() {
+                tracing::debug!(%role, "the node does not give {holder} a balance");
+            }
+        }
+    }
+
     /// Creates the account where it is not there yet, and lets two of its people, who are looked for in
     /// the folder when they are not at hand, sign for it that our anchorer may anchor.
     async fn authorise(&self, tenant: &Tenant, people: Option<People>) -> Result<()> {
@@ -85,6 +104,7 @@ impl Registrar {
         if !chain.has_code(account).await? {
             let create = people.configuration.create_calldata()?;
             self.sender.send(self.deployment.smart_account_factory, create).await?;
+            self.endow(&people).await;
         }
         let nonce = chain.nonce_of(tenant.id).await?;
         let deadline = chain.head().await?.timestamp + VALID.as_secs();

@@ -165,6 +165,9 @@ A tenant is a smart account. The keys of its owner, gates and guardian, and what
 
   cofferdam account show --account {account}
 
+They have ether on this chain: give the tenant a policy, and an agent a capability, as the examples of
+`cofferdam policy publish --help` and `cofferdam agent grant --help` do.
+
 Append records of your own (CloudTrail JSON or NDJSON, see cofferdam append --help):
 
   cofferdam append --register PATH
