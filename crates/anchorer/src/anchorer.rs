@@ -9,11 +9,11 @@ use alloy::{
 };
 use cofferdam_contracts::{AuditAnchor, Chain, Event, IAuditAnchor, Logged};
 use cofferdam_core::TenantId;
-use cofferdam_store::{SealedBatch, Sealer};
+use cofferdam_store::{SealedBatch, Sealer, Sequencer};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
-use crate::{AnchorError, SealPolicy, Sender, seal};
+use crate::{AnchorError, SealPolicy, SealReport, Sender, seal_due};
 
 /// The most gas that Base takes in one transaction (EIP-7825), in gas.
 const MAX_TRANSACTION_GAS: u64 = 16_777_216;
@@ -22,12 +22,16 @@ const MAX_ITEMS: usize = 300;
 /// Batches looked at in one round.
 const MAX_ROUND: u32 = 10_000;
 
+/// Transactions' worth of a tenant's intake that are chained in one round.
+const TURNS: u32 = 64;
+
 /// Seals and posts for all tenants of a database.
 #[derive(Debug, Clone)]
 pub struct Anchorer {
     sealer: Sealer,
     sender: Sender,
     policy: SealPolicy,
+    intake: Option<Sequencer>,
 }
 
 /// What one transaction did.
@@ -58,29 +62,37 @@ impl Anchorer {
     /// An anchorer that seals by `policy` and posts with the sender's key.
     pub fn new(sealer: Sealer, sender: Sender, policy: SealPolicy) -> Self {
         let sender = sender.booked(sealer.clone());
-        Self { sealer, sender, policy }
+        Self { sealer, sender, policy, intake: None }
+    }
+
+    /// Also chains what applications enqueued, at the start of each round.
+    pub fn chaining(self, sequencer: Sequencer) -> Self {
+        Self { intake: Some(sequencer), ..self }
     }
 
     /// Seals what is due (everything when `flush` is set) and posts what is sealed. A tenant in
     /// trouble is reported and never holds up the others.
     pub async fn round(&self, flush: bool) -> Result<RoundReport, AnchorError> {
-        let mut report = RoundReport::default();
-        for head in self.sealer.heads().await? {
-            if let Some(reason) = &head.halted {
-                report.troubled.push((head.tenant, format!("halted: {reason}")));
-                continue;
-            }
-            match seal(&self.sealer, &head, &self.policy, flush).await {
-                Ok(batches) => report.sealed += batches.len(),
-                Err(error @ (AnchorError::Tampered { .. } | AnchorError::Missing { .. })) => {
-                    error!(tenant = %head.tenant, %error, "tenant halted");
-                    report.troubled.push((head.tenant, error.to_string()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let stopped = self.chain_intake().await;
+        let SealReport { sealed, troubled } = seal_due(&self.sealer, &self.policy, flush).await?;
+        let mut report = RoundReport { sealed, troubled, ..RoundReport::default() };
+        report.troubled.extend(stopped);
         self.post(&mut report).await?;
         Ok(report)
+    }
+
+    /// What cannot be chained, or not now, holds up nothing that is in a chain already.
+    async fn chain_intake(&self) -> Vec<(TenantId, String)> {
+        let Some(sequencer) = &self.intake else { return vec![] };
+        match sequencer.drain(TURNS).await {
+            Ok(drained) => {
+                drained.stopped.into_iter().map(|stop| (stop.tenant, stop.reason)).collect()
+            }
+            Err(error) => {
+                warn!(%error, "the intake was not chained, trying again");
+                vec![]
+            }
+        }
     }
 
     /// Rounds until told to stop; a round that has begun is finished.

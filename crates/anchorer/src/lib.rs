@@ -2,7 +2,7 @@
 //!
 //! A round has two halves that know of each other only through the database and the chain:
 //!
-//! - [`seal`]: a tenant's entries since its last batch are hashed again from what is stored, and their
+//! - [`seal_due`]: a tenant's entries since its last batch are hashed again from what is stored, and their
 //!   root is written down as the tenant's next batch. What does not hash to what was acknowledged
 //!   halts that tenant alone.
 //! - [`Anchorer::post`]: sealed batches that the contract does not have yet go out, many tenants in one
@@ -18,6 +18,7 @@ mod seal;
 mod sender;
 
 pub use anchorer::{Anchorer, Posted, RoundReport};
+pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
-pub use seal::{SealPolicy, seal};
+pub use seal::{SealReport, seal_due};
 pub use sender::Sender;

@@ -121,7 +121,7 @@ async fn check(
              current_setting('cofferdam.chain_id', true) AS chain, \
              r.rolsuper OR r.rolreplication AS super, r.rolbypassrls AS bypass, \
              (SELECT coalesce(bool_or(pg_has_role(r.oid, o.oid, 'MEMBER')), false) FROM pg_roles o \
-                 WHERE o.rolname IN ('cofferdam_owner', 'cofferdam_rewinder')) AS owner, \
+                 WHERE o.rolname IN ('cofferdam_owner', 'cofferdam_rewinder', 'cofferdam_enqueuer')) AS owner, \
              EXISTS (SELECT FROM pg_namespace WHERE nspname = 'cofferdam') AS migrated, \
              CASE WHEN current_setting('synchronous_commit') = 'off' \
                  THEN set_config('synchronous_commit', 'on', false) END AS durable \

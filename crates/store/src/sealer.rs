@@ -16,7 +16,7 @@ use crate::{
 /// Reads entries tenant by tenant, writes batches, and keeps the book of transactions.
 #[derive(Clone, Debug)]
 pub struct Sealer {
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 /// A transaction that is about to be sent.

@@ -74,6 +74,11 @@ pub(crate) struct SealArgs {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) seal_entries: u64,
 
+    /// Seal it as soon as their fields have this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30,
+          value_parser = clap::value_parser!(u64).range(1..1 << 50))]
+    pub(crate) seal_bytes: u64,
+
     /// Seal it as soon as its oldest entry is this old
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) seal_age: u64,
@@ -81,7 +86,11 @@ pub(crate) struct SealArgs {
 
 impl SealArgs {
     pub(crate) fn policy(self) -> SealPolicy {
-        SealPolicy { max_entries: self.seal_entries, max_age: Duration::from_secs(self.seal_age) }
+        SealPolicy {
+            max_entries: self.seal_entries,
+            max_bytes: self.seal_bytes,
+            max_age: Duration::from_secs(self.seal_age),
+        }
     }
 }
 
@@ -196,7 +205,7 @@ async fn anchorer(
     connect::follow(&sequencer, chain).await?;
     let sealer = Sealer::connect(url, chain.chain_id()).await?;
     let sender = Sender::new(chain.clone(), key.load(chain.chain_id())?);
-    Ok(Anchorer::new(sealer, sender, seal.policy()))
+    Ok(Anchorer::new(sealer, sender, seal.policy()).chaining(sequencer))
 }
 
 /// An indexer of this chain's contract into this database.
