@@ -45,6 +45,7 @@ enum Command {
     Status(commands::status::Args),
     Receipt(commands::receipt::Args),
     Verify(commands::verify::Args),
+    Audit(commands::audit::Args),
 }
 
 /// Runs the command line of this process.
@@ -57,7 +58,8 @@ pub fn main() -> ExitCode {
 
     let output = Output::new(cli.json);
     // What cannot be told apart from "invalid" must not look like it: see `verify --help`.
-    let on_error = if matches!(cli.command, Command::Verify(_)) { 2 } else { 1 };
+    let judges = matches!(cli.command, Command::Verify(_) | Command::Audit(_));
+    let on_error = if judges { 2 } else { 1 };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => commands::status::run(args, &output).await,
             Command::Receipt(args) => commands::receipt::run(args, &output).await,
             Command::Verify(args) => commands::verify::run(args, &output).await,
+            Command::Audit(args) => commands::audit::run(args, &output).await,
         }
     });
     // A blocking read of standard input never ends by itself; it must not hold up the exit.

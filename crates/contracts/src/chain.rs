@@ -279,11 +279,8 @@ impl Chain {
         let filter = Filter::new()
             .address(self.contract)
             .event_signature(AuditAnchor::Anchored::SIGNATURE_HASH)
-            .topic1(tenant.as_b256())
-            .from_block(from)
-            .to_block(to);
-        let logs = self.ask("cannot read logs", self.provider.get_logs(&filter)).await?;
-        logs.iter().map(Logged::try_from).collect()
+            .topic1(tenant.as_b256());
+        self.logs(filter, from, to).await?.iter().map(Logged::try_from).collect()
     }
 
     /// The contract's heads of many tenants, in the same order.

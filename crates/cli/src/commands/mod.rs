@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod append;
+pub(crate) mod audit;
 pub(crate) mod devnet;
 pub(crate) mod intake;
 pub(crate) mod migrate;
