@@ -1,6 +1,6 @@
 //! How fast the append door is, beside what it cannot be faster than: `script/bench append`.
 //!
-//! A Postgres of its own, fsync on. Records of a kilobyte, 100 tenants, eight writers with a thousand
+//! A Postgres of its own, fsync on. Records of a kilobyte, 100 tenants, four writers with a thousand
 //! records at a time. Measured in turns within one run, since a machine is not as fast every minute:
 //!
 //! - the append door;
@@ -13,6 +13,7 @@
 use std::{
     fs,
     future::Future,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -26,14 +27,14 @@ use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 
 const CHAIN: u64 = 31337;
 const TENANTS: u64 = 100;
-const WRITERS: usize = 8;
+const WRITERS: usize = 4;
 /// Records that a writer hands over at a time.
 const GROUP: usize = 1000;
-/// Records of a turn, and how many turns there are.
+/// Records of a turn unless `--records` says otherwise, and how many turns there are.
 const RECORDS: u64 = 100_000;
 const TURNS: u32 = 3;
-/// One row a commit is slow.
-const TRIGGER_RECORDS: u64 = 4_000;
+/// One row a commit is slow: the trigger has this part of the records only.
+const TRIGGER_PART: u64 = 25;
 
 const TABLES: &str = "\
 CREATE SCHEMA bench;
@@ -61,10 +62,12 @@ fn main() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     fs::set_permissions(dir.path(), open).expect("permissions");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(bench(dir.path(), json));
+    let records = std::env::args().skip_while(|arg| arg != "--records").nth(1);
+    let records = records.map_or(RECORDS, |it| it.parse().expect("a number"));
+    runtime.expect("a runtime").block_on(bench(dir.path(), records, json));
 }
 
-async fn bench(dir: &std::path::Path, json: bool) {
+async fn bench(dir: &std::path::Path, count: u64, json: bool) {
     let options = PostgresOptions { data_dir: dir.into(), port: None, ephemeral: false };
     let postgres = Postgres::start(&Toolchain::find(), &options).await.expect("a Postgres");
     let mut url = postgres.admin_url().clone();
@@ -93,14 +96,18 @@ async fn bench(dir: &std::path::Path, json: bool) {
     for turn in 0..TURNS {
         for (what, measure) in all.iter_mut().enumerate() {
             sqlx::query("CHECKPOINT").execute(&pool).await.expect("a checkpoint");
-            let first = u64::from(turn) * RECORDS;
+            let first = u64::from(turn) * count;
+            let range = first..first + count;
             let postgres = || server_cpu(&pool);
             match what {
-                0 => measure.take(RECORDS, postgres, ours(&appender, first, |n| n % TENANTS)).await,
-                1 => measure.take(RECORDS, postgres, bare(&pool, first, "keyed")).await,
-                2 => measure.take(RECORDS, postgres, bare(&pool, first, "plain")).await,
-                3 => measure.take(TRIGGER_RECORDS, postgres, trigger(&pool, first)).await,
-                _ => measure.take(RECORDS, postgres, ours(&appender, first, |_| TENANTS)).await,
+                0 => measure.take(count, postgres, ours(&appender, range, |n| n % TENANTS)).await,
+                1 => measure.take(count, postgres, bare(&pool, range, "keyed")).await,
+                2 => measure.take(count, postgres, bare(&pool, range, "plain")).await,
+                3 => {
+                    let part = first..first + count / TRIGGER_PART;
+                    measure.take(count / TRIGGER_PART, postgres, trigger(&pool, part)).await;
+                }
+                _ => measure.take(count, postgres, ours(&appender, range, |_| TENANTS)).await,
             }
         }
     }
@@ -175,21 +182,21 @@ fn tenant(n: u64) -> TenantId {
 }
 
 /// Hands out groups of records until they are gone, to as many writers as there are.
-async fn groups<F: Future<Output = ()>>(first: u64, work: impl Fn(u64) -> F) {
+async fn groups<F: Future<Output = ()>>(range: Range<u64>, work: impl Fn(u64) -> F) {
     let next = AtomicU64::new(0);
     let writer = async || loop {
-        let group = next.fetch_add(1, Ordering::Relaxed);
-        if group * GROUP as u64 >= RECORDS {
+        let group = range.start + next.fetch_add(GROUP as u64, Ordering::Relaxed);
+        if group >= range.end {
             return;
         }
-        work(first + group * GROUP as u64).await;
+        work(group).await;
     };
     futures::future::join_all((0..WRITERS).map(|_| writer())).await;
 }
 
 /// The append door. Groups go to the tenant that `of` names for them.
-async fn ours(appender: &Appender, first: u64, of: fn(u64) -> u64) {
-    groups(first, |first| async move {
+async fn ours(appender: &Appender, range: Range<u64>, of: fn(u64) -> u64) {
+    groups(range, |first| async move {
         let to = tenant(of(first / GROUP as u64));
         let entries =
             tokio::task::spawn_blocking(move || records(first).map(Record::entry).collect());
@@ -201,7 +208,7 @@ async fn ours(appender: &Appender, first: u64, of: fn(u64) -> u64) {
 }
 
 /// A bare insert of the same columns, whose values nothing computes here.
-async fn bare(pool: &PgPool, first: u64, table: &'static str) {
+async fn bare(pool: &PgPool, range: Range<u64>, table: &'static str) {
     let sql = format!(
         "INSERT INTO bench.{table} (tenant_id, chain_id, seq, external_id_tag, previous, commitment, \
              entry_hash, seed, action, actor, external_id, occurred_at, payload, policy_version, \
@@ -211,7 +218,7 @@ async fn bare(pool: &PgPool, first: u64, table: &'static str) {
              $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]) u"
     );
     let sql = &sql;
-    groups(first, |first| async move {
+    groups(range, |first| async move {
         let rows = tokio::task::spawn_blocking(move || records(first).collect::<Vec<_>>());
         let rows = rows.await.expect("records");
         let of = tenant(first / GROUP as u64 % TENANTS);
@@ -234,8 +241,8 @@ async fn bare(pool: &PgPool, first: u64, table: &'static str) {
 }
 
 /// One row a commit, each chained by a trigger.
-async fn trigger(pool: &PgPool, first: u64) {
-    let rows = records_from(first).take(TRIGGER_RECORDS as usize);
+async fn trigger(pool: &PgPool, range: Range<u64>) {
+    let rows = records_from(range.start).take((range.end - range.start) as usize);
     stream::iter(rows.enumerate())
         .for_each_concurrent(16, |(n, row)| async move {
             sqlx::query(

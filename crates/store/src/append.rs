@@ -60,14 +60,36 @@ impl Group {
 
 /// Appends a group in order, in one transaction that is durable when this returns. An entry that
 /// conflicts fails alone.
+///
+/// Repeats are rare, and looking for them costs more the more a tenant has: the keys find them, and only
+/// then are they looked up.
 pub(crate) async fn append(
     handle: &Handle,
     tenant: TenantId,
     group: Arc<Group>,
 ) -> Result<Vec<Answer>> {
+    match attempt(handle, tenant, group.clone(), Look::No).await {
+        Err(error) if error.is_taken_key() => attempt(handle, tenant, group, Look::Yes).await,
+        outcome => outcome,
+    }
+}
+
+/// Whether what is stored is searched for repeats.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Yes,
+    No,
+}
+
+async fn attempt(
+    handle: &Handle,
+    tenant: TenantId,
+    group: Arc<Group>,
+    look: Look,
+) -> Result<Vec<Answer>> {
     let mut tx = TenantTx::open(handle, tenant).await?;
     let head = lock(&mut tx).await?;
-    let plan = plan(&mut tx, &head, &group.entries).await?;
+    let plan = plan(&mut tx, &head, &group.entries, look).await?;
     let changes = !plan.new.is_empty();
     let answers = carry_out(&mut tx, head, group, plan).await?;
     if changes {
@@ -109,11 +131,15 @@ pub(crate) async fn plan(
     tx: &mut TenantTx,
     head: &LockedHead,
     entries: &[NewEntry],
+    look: Look,
 ) -> Result<Plan> {
     let tenant = tx.tenant();
     let tags: Vec<B256> =
         entries.iter().map(|entry| tag(&head.tag_key, entry.external_id())).collect();
-    let mut answers = repeats(tx, entries, &tags).await?;
+    let mut answers = match look {
+        Look::Yes => repeats(tx, entries, &tags).await?,
+        Look::No => vec![None; entries.len()],
+    };
     let mut fresh: HashMap<B256, (Seq, usize)> = HashMap::with_capacity(entries.len());
     let mut new = Vec::with_capacity(entries.len());
     let mut next = head.next;

@@ -256,6 +256,11 @@ impl StoreError {
         }
     }
 
+    /// Whether a row with the same key is there already.
+    pub(crate) fn is_taken_key(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.code().as_deref() == Some("23505"))
+    }
+
     /// Whether what is stored cannot be read, however often it is tried.
     pub(crate) fn is_corruption(&self) -> bool {
         match self {

@@ -12,7 +12,7 @@ use sqlx::postgres::PgRow;
 
 use crate::{
     AppendError, Appended, NewEntry, Result, Sequencer, StoreError, TenantTx,
-    append::{Group, LockedHead, carry_out, lock, plan},
+    append::{Group, LockedHead, Look, carry_out, lock, plan},
     appender::{MAX_GROUP, MAX_GROUP_BYTES},
     enqueue::given,
     row::RowExt,
@@ -278,7 +278,7 @@ async fn chain(
     mut unfit: Option<Unfit>,
 ) -> Result<Drained> {
     let tenant = tx.tenant();
-    let mut plan = plan(tx, &head, &entries).await?;
+    let mut plan = plan(tx, &head, &entries, Look::Yes).await?;
     let mut fit = places.len();
     if let Some((i, AppendError::Conflict { seq, field, .. })) = plan.stop_at_conflict() {
         let why = format!("its external_id is entry {seq}'s already, with another {field}");
