@@ -24,6 +24,14 @@ CONTRACTS = {
         "each": ["I1", "I2", "Birth"],
         "some": ["I3", "I4", "Path", "Binding"],
     },
+    "PolicyRegistry": {
+        "each": ["I1", "Birth", "I4"],
+        "some": ["Digest", "Verdict"],
+    },
+    "MCPAgentRegistry": {
+        "each": ["I1", "Birth", "I4", "I5"],
+        "some": ["Digest", "Scope", "Revival"],
+    },
 }
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -250,13 +258,10 @@ def kill(tree: Path, name: str, mutant: Path, catchers: list[str]) -> dict[str, 
     return outcome
 
 
-def prove(name: str, rules: dict, only: str, with_mutants: bool) -> tuple[int, int]:
+def prove(
+    tree: Path, built: dict[str, dict], name: str, rules: dict, only: str, with_mutants: bool
+) -> tuple[int, int]:
     """Proves one contract; returns the numbers of checks passed and failed."""
-    tree = WORK / "tree"
-    sync(tree)
-    build(tree)
-    lint(tree)
-    built = artifacts(tree)
     known = checks_of(name, built)
     checks = [c for c in known if re.search(only, f"{name}.{c}")]
     if not known:
@@ -314,9 +319,18 @@ def main() -> int:
     arguments = parser.parse_args()
     start = time.monotonic()
     passed = failed = 0
+    tree = WORK / "tree"
+    sync(tree)
+    try:
+        build(tree)
+        lint(tree)
+    except Failure as failure:
+        print(f"FAILED {failure}")
+        return 1
+    built = artifacts(tree)
     for name, rules in CONTRACTS.items():
         try:
-            good, bad = prove(name, rules, arguments.only, not arguments.no_mutants)
+            good, bad = prove(tree, built, name, rules, arguments.only, not arguments.no_mutants)
         except Failure as failure:
             print(f"FAILED {name}: {failure}")
             good, bad = 0, 1
