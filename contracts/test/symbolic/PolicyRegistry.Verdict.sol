@@ -79,6 +79,7 @@ contract PolicyRegistryVerdict is PolicyRegistrySymbolic {
         validUntil = _select(v.validUntil < validUntil, v.validUntil, validUntil);
         address signer = _recover(_verdictDigest(_domain(), v), signature);
         good = _and(_signer(active) != address(0), signer == _signer(active));
+        good = _and(good, v.agent != signer);
         good = _and(good, _and(v.policyVersion == last, validAfter < validUntil));
     }
 }
