@@ -18,6 +18,7 @@ contract MCPAgentRegistryRevival is MCPAgentRegistryCalls {
         _assertDead(sender, t, terms, deadline, signature, next);
     }
 
+    /// @dev The grant is of no epoch that is yet to come: see I5.
     function check_Revival_revokeAgent(
         address sender,
         Triple calldata t,
@@ -25,6 +26,9 @@ contract MCPAgentRegistryRevival is MCPAgentRegistryCalls {
         uint64 deadline,
         bytes calldata signature
     ) public {
+        Stored memory before = _stored(t);
+        bytes32 epoch = (before.word << 88) >> 224;
+        vm.assume(epoch <= (before.epoch << 224) >> 224);
         uint64 next = _nonceAfter(t);
         vm.assume(_revokeAgent(_authority(t.tenantId), t));
         _assertDead(sender, t, terms, deadline, signature, next);

@@ -54,7 +54,7 @@ contract PolicyRegistryI4 is PolicyRegistrySymbolic {
         _setNext(tenantId, version);
         Stored memory before = _assumeNothingAhead(tenantId, version, any);
         bool ok = _revoke(sender, tenantId);
-        assert(_or(!ok, sender == _authority(tenantId)));
+        assert(ok == (sender == _authority(tenantId)));
         _assertRevoked(ok, tenantId, version, any, before);
     }
 
