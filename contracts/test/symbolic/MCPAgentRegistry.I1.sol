@@ -11,7 +11,7 @@ import {MCPAgentRegistryCalls} from "./MCPAgentRegistryCalls.sol";
 /// that are looked at, `t` the one that the call names.
 /// @dev Who signs may be the wallet: another tenant's authority or another agent, that is, since what
 /// their own code answers is their consent.
-/// @custom:halmos --default-bytes-lengths 65
+/// @custom:halmos --default-bytes-lengths 0,65,128
 contract MCPAgentRegistryI1 is MCPAgentRegistryCalls {
     address private wallet;
 
