@@ -38,4 +38,77 @@ abstract contract SymbolicTest is TestBase {
         vm.prank(sender);
         (ok,) = target.call(data);
     }
+
+    /// @dev The same code at another address, in an arbitrary state of its own.
+    function _elsewhere(address deployed) internal returns (address elsewhere) {
+        elsewhere = address(0xE15E);
+        vm.etch(elsewhere, deployed.code);
+        SVM.enableSymbolicStorage(elsewhere);
+    }
+
+    /// @dev The chain it was deployed on, or any other one. (Halmos takes the hash of an arbitrary word
+    /// for another one than the hash of 31337, also where that word is 31337: hence the branch.)
+    function _onAnyChain(uint256 chainId) internal {
+        if (chainId != block.chainid) vm.chainId(chainId);
+    }
+
+    // ------------------------------------------------- from the specification
+
+    /// @dev Zero when the id spells no authority.
+    function _authority(bytes32 tenantId) internal pure returns (address) {
+        return uint256(tenantId) >> 160 == 0 ? address(uint160(uint256(tenantId))) : address(0);
+    }
+
+    function _domain(string memory name, uint256 chainId, address verifyingContract)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encode(
+                keccak256(
+                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+                ),
+                keccak256(bytes(name)),
+                keccak256("1"),
+                chainId,
+                verifyingContract
+            )
+        );
+    }
+
+    /// @dev What is signed for `message` under EIP-712.
+    function _typedData(bytes32 domain, bytes32 message) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(hex"1901", domain, message));
+    }
+
+    /// @dev Who signed, by either form of an ECDSA signature; zero for bytes that are neither.
+    function _recover(bytes32 digest, bytes calldata signature) internal pure returns (address) {
+        if (signature.length == 65) {
+            return ecrecover(
+                digest, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64])
+            );
+        }
+        if (signature.length == 64) {
+            uint256 vs = uint256(bytes32(signature[32:64]));
+            // forge-lint: disable-next-line(unsafe-typecast) one bit and 27
+            uint8 v = uint8((vs >> 255) + 27);
+            return ecrecover(digest, v, bytes32(signature[:32]), bytes32((vs << 1) >> 1));
+        }
+        return address(0);
+    }
+
+    /// @dev `&&` without a branch, which would double the paths.
+    function _and(bool a, bool b) internal pure returns (bool both) {
+        assembly ("memory-safe") {
+            both := and(a, b)
+        }
+    }
+
+    /// @dev `||` without a branch.
+    function _or(bool a, bool b) internal pure returns (bool either) {
+        assembly ("memory-safe") {
+            either := or(a, b)
+        }
+    }
 }
