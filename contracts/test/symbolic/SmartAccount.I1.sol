@@ -19,7 +19,6 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         _send(sender, running, value, "");
     }
 
-    /// @custom:halmos --array-lengths holders={0,2}
     function check_I1_initialize(
         address sender,
         uint256 running,
@@ -29,15 +28,21 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         _outsider(sender, running, abi.encodeCall(IInitialize.initialize, (configuration, salt)));
     }
 
-    /// @custom:halmos --default-bytes-lengths 65
+    /// @custom:halmos --array-lengths data=68,paymasterAndData=0,signature=198
     function check_I1_validateUserOp(
         address sender,
         uint256 running,
-        PackedUserOperation calldata op,
-        bytes32 hash,
-        uint256 missing
+        Operation calldata operation,
+        Call calldata call,
+        bytes calldata data,
+        bytes calldata paymasterAndData,
+        bytes calldata signature
     ) public {
-        _outsider(sender, running, abi.encodeCall(IAccount.validateUserOp, (op, hash, missing)));
+        PackedUserOperation memory op = _operation(
+            operation, _calls(call, data), paymasterAndData, signature
+        );
+        bytes memory validated = abi.encodeCall(IAccount.validateUserOp, (op, bytes32(0), 0));
+        _outsider(sender, running, validated);
     }
 
     /// @custom:halmos --array-lengths calls={0,1},opData={0,32,165} --default-bytes-lengths 0,4,68
@@ -97,7 +102,7 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         _outsider(sender, running, data);
     }
 
-    /// @custom:halmos --array-lengths calls={0,1} --default-bytes-lengths 0,68
+    /// @custom:halmos --array-lengths calls={0,1,2} --default-bytes-lengths 0,68
     function check_I1_executeProposal(
         address sender,
         uint256 running,
@@ -107,7 +112,7 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         _outsider(sender, running, abi.encodeCall(ISmartAccount.executeProposal, (proposal, calls)));
     }
 
-    /// @custom:halmos --array-lengths data={0,68},signature=65
+    /// @custom:halmos --array-lengths data={0,4,68},signature={0,65,128}
     function check_I1_changeTogether(
         address sender,
         uint256 running,
@@ -123,14 +128,14 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         _outsider(sender, running, call);
     }
 
-    /// @custom:halmos --array-lengths data={0,68}
+    /// @custom:halmos --array-lengths data={0,4,68}
     function check_I1_schedule(address sender, uint256 running, address target, bytes calldata data)
         public
     {
         _outsider(sender, running, abi.encodeCall(ISmartAccount.schedule, (target, data)));
     }
 
-    /// @custom:halmos --array-lengths data={0,68}
+    /// @custom:halmos --array-lengths data={0,4,68}
     function check_I1_applyScheduled(
         address sender,
         uint256 running,

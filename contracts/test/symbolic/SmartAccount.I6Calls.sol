@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
 import {IERC7821} from "@openzeppelin/contracts/interfaces/draft-IERC7821.sol";
 import {IAccount, PackedUserOperation} from "@openzeppelin/contracts/interfaces/IERC4337.sol";
 
@@ -13,22 +12,6 @@ import {IInitialize} from "./SmartAccountSymbolic.sol";
 /// calls move is no matter of storage.
 /// @custom:halmos --loop 20
 contract SmartAccountI6Calls is SmartAccountAlone {
-    /// @dev One call, without its data.
-    struct Call {
-        address target;
-        uint256 value;
-    }
-
-    /// @dev An operation, without what is of variable length.
-    struct Operation {
-        uint256 nonce;
-        bytes32 accountGasLimits;
-        uint256 preVerificationGas;
-        bytes32 gasFees;
-        bytes32 mode;
-    }
-
-    /// @custom:halmos --array-lengths holders={0,2}
     function check_I6_initialize(
         address sender,
         Keys calldata keys,
@@ -51,16 +34,9 @@ contract SmartAccountI6Calls is SmartAccountAlone {
         bytes calldata paymasterAndData,
         bytes calldata signature
     ) public {
-        PackedUserOperation memory op;
-        op.nonce = operation.nonce;
-        op.callData =
-            abi.encodeCall(IERC7821.execute, (operation.mode, abi.encode(_calls(call, data))));
-        op.accountGasLimits = operation.accountGasLimits;
-        op.preVerificationGas = operation.preVerificationGas;
-        op.gasFees = operation.gasFees;
-        op.paymasterAndData = paymasterAndData;
-        op.signature = signature;
         vm.assume(sender == address(entryPoint));
+        PackedUserOperation memory op =
+            _operation(operation, _calls(call, data), paymasterAndData, signature);
         bytes memory validated = abi.encodeCall(IAccount.validateUserOp, (op, bytes32(0), 0));
         bool ok = _changes(sender, keys, validated, ANYBODY, NATIVE_LEDGER | LEDGERS);
         assert(_or(!ok, !_isOwn(call.target)));
@@ -78,6 +54,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
         bytes calldata opData
     ) public {
         vm.assume(_or(sender != address(entryPoint), !_isOwn(call.target)));
+        vm.assume(_stored(keys).tokens <= 1);
         bytes memory calls = abi.encode(_calls(call, data), opData);
         bytes memory executed = abi.encodeCall(IERC7821.execute, (mode, calls));
         _changes(sender, keys, executed, ANYBODY, NATIVE_LEDGER | LEDGERS);
@@ -124,15 +101,6 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     }
 
     // ------------------------------------------------------------ internals
-
-    function _calls(Call calldata call, bytes calldata data)
-        private
-        pure
-        returns (Execution[] memory calls)
-    {
-        calls = new Execution[](1);
-        calls[0] = Execution(call.target, call.value, data);
-    }
 
     /// @dev Where calls must never go.
     function _isOwn(address target) private view returns (bool own) {

@@ -16,7 +16,7 @@ contract SmartAccountI6Changes is SmartAccountAlone {
     }
 
     /// @dev A cosigner with code that answers anything has signed: see `check_I4_changeTogether_wallet`.
-    /// @custom:halmos --array-lengths data={0,36,292},signature={64,65,128}
+    /// @custom:halmos --array-lengths data={0,4,292},signature={64,65,128}
     function check_I6_changeTogether(
         Together calldata by,
         Keys calldata keys,
@@ -27,11 +27,11 @@ contract SmartAccountI6Changes is SmartAccountAlone {
         bytes32 digest =
             _changeDigest(block.chainid, address(account), by.target, data, _nonce(), by.deadline);
         vm.assume(_recover(digest, signature) != by.cosigner);
-        _alone(by.sender, keys, _togetherCall(by, data, signature), NOBODY, NOTHING);
+        _alone(by.sender, keys, _changeTogether(by, data, signature), NOBODY, NOTHING);
     }
 
     /// @dev What waits does so for the whole delay, and strikes nothing else out.
-    /// @custom:halmos --array-lengths data={0,4,36,68,100}
+    /// @custom:halmos --array-lengths data={0,4,100}
     function check_I6_schedule(
         address sender,
         Keys calldata keys,
@@ -52,7 +52,7 @@ contract SmartAccountI6Changes is SmartAccountAlone {
         _schedule(sender, keys, target, data);
     }
 
-    /// @custom:halmos --array-lengths data={0,4,36}
+    /// @custom:halmos --array-lengths data={0,4}
     function check_I6_applyScheduled(Applied calldata by, Keys calldata keys, bytes calldata data)
         public
     {
@@ -65,6 +65,17 @@ contract SmartAccountI6Changes is SmartAccountAlone {
         Keys calldata keys,
         bytes calldata data
     ) public {
+        _applyScheduled(by, keys, data);
+    }
+
+    /// @dev With one limited token at most.
+    /// @custom:halmos --array-lengths data=36
+    function check_I6_applyScheduled_36(
+        Applied calldata by,
+        Keys calldata keys,
+        bytes calldata data
+    ) public {
+        vm.assume(_stored(keys).tokens <= 1);
         _applyScheduled(by, keys, data);
     }
 

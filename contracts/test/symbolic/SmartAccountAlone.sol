@@ -75,16 +75,6 @@ abstract contract SmartAccountAlone is SmartAccountSymbolic {
         good = _and(good, _isNoLess(a, b));
     }
 
-    /// @dev Events, changes and schedules; the count of a key's roles; the days of the ledgers.
-    function _isNoLess(Stored memory a, Stored memory b) internal pure returns (bool good) {
-        good = uint64(b.counters) >= uint64(a.counters);
-        good = _and(good, uint64(b.counters >> 64) >= uint64(a.counters >> 64));
-        good = _and(good, uint64(b.counters >> 128) >= uint64(a.counters >> 128));
-        good = _and(good, uint64(b.role >> 8) >= uint64(a.role >> 8));
-        good = _and(good, uint32(b.nativeLedger) >= uint32(a.nativeLedger));
-        good = _and(good, uint32(b.ledger) >= uint32(a.ledger));
-    }
-
     function _limitsFell(uint256 a, uint256 b) private pure returns (bool) {
         return _and(uint104(b) <= uint104(a), uint104(b >> 104) <= uint104(a >> 104));
     }

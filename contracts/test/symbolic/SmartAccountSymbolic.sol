@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Execution} from "@openzeppelin/contracts/interfaces/draft-IERC7579.sol";
+import {IERC7821} from "@openzeppelin/contracts/interfaces/draft-IERC7821.sol";
+import {PackedUserOperation} from "@openzeppelin/contracts/interfaces/IERC4337.sol";
 import {LibClone} from "solady/utils/LibClone.sol";
 
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
@@ -65,6 +68,21 @@ abstract contract SmartAccountSymbolic is SymbolicTest {
         address cosigner;
         address target;
         uint64 deadline;
+    }
+
+    /// @dev One call, without its data.
+    struct Call {
+        address target;
+        uint256 value;
+    }
+
+    /// @dev An operation, without what is of variable length.
+    struct Operation {
+        uint256 nonce;
+        bytes32 accountGasLimits;
+        uint256 preVerificationGas;
+        bytes32 gasFees;
+        bytes32 mode;
     }
 
     /// @dev Sets of the words above, a bit for each.
@@ -156,6 +174,16 @@ abstract contract SmartAccountSymbolic is SymbolicTest {
         }
     }
 
+    /// @dev Events, changes and schedules; the count of a key's roles; the days of the ledgers.
+    function _isNoLess(Stored memory a, Stored memory b) internal pure returns (bool good) {
+        good = uint64(b.counters) >= uint64(a.counters);
+        good = _and(good, uint64(b.counters >> 64) >= uint64(a.counters >> 64));
+        good = _and(good, uint64(b.counters >> 128) >= uint64(a.counters >> 128));
+        good = _and(good, uint64(b.role >> 8) >= uint64(a.role >> 8));
+        good = _and(good, uint32(b.nativeLedger) >= uint32(a.nativeLedger));
+        good = _and(good, uint32(b.ledger) >= uint32(a.ledger));
+    }
+
     function _role(address holder) internal view returns (uint256) {
         return _load(_slot(_word(holder), 4));
     }
@@ -195,13 +223,43 @@ abstract contract SmartAccountSymbolic is SymbolicTest {
 
     // ------------------------------------------------------------- internals
 
+    /// @dev The zero address has no role; else a signature that is none would be its. So it is when an
+    /// account is created, and so it stays: no one can give a role alone, and what can is checked.
+    function _assumeNoRoleOfNobody() internal view {
+        vm.assume(uint8(_role(address(0))) == 0);
+    }
+
     /// @dev A mark of all that is stored, whatever the compiler lays out there. It stays the same as
     /// long as nothing is written, and nothing read for the first time but in a call that reverts.
     function _snapshot(ISmartAccount which) internal view returns (bytes32) {
         return bytes32(SVM.snapshotStorage(address(which)));
     }
 
-    function _togetherCall(Together memory by, bytes calldata data, bytes calldata signature)
+    function _calls(Call calldata call, bytes calldata data)
+        internal
+        pure
+        returns (Execution[] memory calls)
+    {
+        calls = new Execution[](1);
+        calls[0] = Execution(call.target, call.value, data);
+    }
+
+    function _operation(
+        Operation calldata operation,
+        Execution[] memory calls,
+        bytes calldata paymasterAndData,
+        bytes calldata signature
+    ) internal pure returns (PackedUserOperation memory op) {
+        op.nonce = operation.nonce;
+        op.callData = abi.encodeCall(IERC7821.execute, (operation.mode, abi.encode(calls)));
+        op.accountGasLimits = operation.accountGasLimits;
+        op.preVerificationGas = operation.preVerificationGas;
+        op.gasFees = operation.gasFees;
+        op.paymasterAndData = paymasterAndData;
+        op.signature = signature;
+    }
+
+    function _changeTogether(Together memory by, bytes calldata data, bytes calldata signature)
         internal
         pure
         returns (bytes memory)

@@ -26,7 +26,7 @@ CONTRACTS = {
     },
     "SmartAccount": {
         "each": ["I1", "I6"],
-        "some": ["I4"],
+        "some": ["I4", "Change"],
     },
 }
 
