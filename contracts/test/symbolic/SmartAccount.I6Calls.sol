@@ -24,7 +24,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
 
     /// @dev An agent has nothing written but what is reserved. What the EntryPoint lets through goes
     /// nowhere that is the account's own.
-    /// @custom:halmos --array-lengths data={0,68},paymasterAndData={0,52},signature=198
+    /// @custom:halmos --array-lengths data=68,paymasterAndData=52,signature=198
     function check_I6_validateUserOp(
         address sender,
         Keys calldata keys,
@@ -44,7 +44,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
 
     /// @dev An agent has nothing written but what is reserved. The EntryPoint is assumed to execute only
     /// what was validated.
-    /// @custom:halmos --array-lengths data={0,68},opData=165
+    /// @custom:halmos --array-lengths data=68,opData=165
     function check_I6_execute(
         address sender,
         Keys calldata keys,
@@ -60,7 +60,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
         _changes(sender, keys, executed, ANYBODY, NATIVE_LEDGER | LEDGERS);
     }
 
-    /// @custom:halmos --array-lengths data={0,68},authorisation=133
+    /// @custom:halmos --array-lengths data=68,authorisation=133
     function check_I6_propose(
         address sender,
         Keys calldata keys,
@@ -77,7 +77,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
 
     /// @dev Only what an approver and an authoriser let pass who still are, and even that reaches nothing
     /// of the account but its signatures. Then it is spent.
-    /// @custom:halmos --array-lengths data={0,68}
+    /// @custom:halmos --array-lengths data=68
     function check_I6_executeProposal(
         address sender,
         Keys calldata keys,
