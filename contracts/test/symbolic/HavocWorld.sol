@@ -14,6 +14,11 @@ contract HavocWorld {
         SVM = svm;
     }
 
+    /// @notice Takes money or refuses it.
+    receive() external payable {
+        _mayRefuse();
+    }
+
     /// @notice From now on a question about `who`, whose address stands at `offset`, is not answered.
     function refuse(address who, uint256 offset) external {
         (_refused, _offset) = (who, offset);
@@ -24,8 +29,12 @@ contract HavocWorld {
         if (offset != 0 && question.length >= offset + 32) {
             if (uint256(bytes32(question[offset:])) == uint160(_refused)) revert();
         }
-        if (SVM.createUint256("refuses") == 0) revert();
+        _mayRefuse();
         return SVM.createBytes(256, "answer");
+    }
+
+    function _mayRefuse() private view {
+        if (SVM.createUint256("refuses") == 0) revert();
     }
 }
 

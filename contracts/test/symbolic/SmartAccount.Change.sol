@@ -4,6 +4,9 @@ pragma solidity 0.8.37;
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {SmartAccountSymbolic} from "./SmartAccountSymbolic.sol";
 
+// Casts below cut off the neighbours in a packed word.
+// forge-lint: disable-start(unsafe-typecast)
+
 /// @notice What each change changes once it is made, which is when the account calls itself: only the
 /// words in the last argument and the counters. None gives the zero address a role, and none but the
 /// replacement of the guardian touches a guardian. The delay stays in its bounds.
@@ -83,3 +86,4 @@ contract SmartAccountChange is SmartAccountSymbolic {
         assert(_or(ok, _changed(before, later) == NOTHING));
     }
 }
+// forge-lint: disable-end(unsafe-typecast)

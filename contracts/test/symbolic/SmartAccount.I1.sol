@@ -8,6 +8,9 @@ import {IAccount, PackedUserOperation} from "@openzeppelin/contracts/interfaces/
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {IInitialize, SmartAccountSymbolic} from "./SmartAccountSymbolic.sol";
 
+// Casts below cut off the neighbours in a packed word.
+// forge-lint: disable-start(unsafe-typecast)
+
 /// @notice I1: a call by an outsider changes nothing that an account stores and takes nothing from its
 /// balance, and changes nothing of another account; also from inside of the account's own calls, at
 /// any depth: what is stored, and whether calls are running, is arbitrary.
@@ -302,3 +305,4 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         else policies.refuse(sender, 0x44);
     }
 }
+// forge-lint: disable-end(unsafe-typecast)

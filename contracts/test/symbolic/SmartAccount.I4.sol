@@ -5,6 +5,9 @@ import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {PickyWallet} from "./HavocWallet.sol";
 import {SmartAccountSymbolic} from "./SmartAccountSymbolic.sol";
 
+// Casts below cut off the neighbours in a packed word.
+// forge-lint: disable-start(unsafe-typecast)
+
 /// @notice I4: a `Change` signature made for one account, chain, nonce or change is worth nothing for
 /// another, and nothing after its deadline. In two steps: what is signed differs whenever one of them
 /// does, and nothing else is ever accepted.
@@ -94,3 +97,4 @@ contract SmartAccountI4 is SmartAccountSymbolic {
         return _and(role >= 2, role <= 4);
     }
 }
+// forge-lint: disable-end(unsafe-typecast)

@@ -8,6 +8,9 @@ import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {SmartAccountAlone} from "./SmartAccountAlone.sol";
 import {IInitialize} from "./SmartAccountSymbolic.sol";
 
+// Casts below cut off the neighbours in a packed word.
+// forge-lint: disable-start(unsafe-typecast)
+
 /// @notice I6, as far as storage goes, for the functions that create an account or take calls. What
 /// calls move is no matter of storage.
 /// @custom:halmos --loop 20
@@ -113,13 +116,12 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     /// @dev Whether it is authorised, and approver and authoriser hold their roles since then.
     function _hasPassed(bytes32 id) private view returns (bool passed) {
         uint256 gates = _gates(id);
-        // forge-lint: disable-start(unsafe-typecast) cuts off the neighbours
         uint256 approver = _role(address(uint160(gates >> 88)));
         uint256 authoriser = _role(address(uint160(_authoriser(id))));
         passed = _and(uint8(gates) == 3, uint8(approver) == 2);
         passed = _and(passed, uint8(authoriser) == 3);
         passed = _and(passed, uint64(approver >> 8) == uint40(gates >> 8));
         passed = _and(passed, uint64(authoriser >> 8) == uint40(gates >> 48));
-        // forge-lint: disable-end(unsafe-typecast)
     }
 }
+// forge-lint: disable-end(unsafe-typecast)

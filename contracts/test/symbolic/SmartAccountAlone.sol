@@ -3,6 +3,9 @@ pragma solidity 0.8.37;
 
 import {SmartAccountSymbolic} from "./SmartAccountSymbolic.sol";
 
+// Casts below cut off the neighbours in a packed word.
+// forge-lint: disable-start(unsafe-typecast)
+
 /// @notice What one key may do to an account alone: narrow it, and no more.
 abstract contract SmartAccountAlone is SmartAccountSymbolic {
     /// @dev Sets of roles, a bit for each number of `Role`; an agent has role 0.
@@ -79,3 +82,4 @@ abstract contract SmartAccountAlone is SmartAccountSymbolic {
         return _and(uint104(b) <= uint104(a), uint104(b >> 104) <= uint104(a >> 104));
     }
 }
+// forge-lint: disable-end(unsafe-typecast)

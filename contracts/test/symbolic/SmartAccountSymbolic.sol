@@ -16,6 +16,9 @@ interface IInitialize {
     function initialize(ISmartAccount.Configuration calldata configuration, bytes32 salt) external;
 }
 
+// Casts below cut off the neighbours in a packed word.
+// forge-lint: disable-start(unsafe-typecast)
+
 /// @notice Two SmartAccounts of one factory in arbitrary states, at an arbitrary time, among contracts
 /// that answer anything; and what is stored in each.
 /// @custom:covers SmartAccount 0+0 _settings {0+0 perCall uint104, 0+13 perDay uint104, 0+26 delay uint24, 0+29 tokens uint8, 0+30 frozen bool}
@@ -289,3 +292,4 @@ abstract contract SmartAccountSymbolic is SymbolicTest {
         return _typedData(_domain("Cofferdam SmartAccount", chainId, verifyingContract), message);
     }
 }
+// forge-lint: disable-end(unsafe-typecast)
