@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestBase} from "forge-std/Base.sol";
+
+import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
+import {IPolicyRegistry} from "../../interfaces/IPolicyRegistry.sol";
 import {ISvm} from "./SymbolicTest.sol";
 
-/// @notice A contract around the account that does its worst: refuses or answers anything.
-contract HavocWorld {
+/// @notice A contract around the account that does its worst: refuses or answers anything. But times
+/// are times: those of a verdict and a scope are below 2^47, as the registries promise.
+contract HavocWorld is TestBase {
     ISvm private immutable SVM;
 
     address private _refused;
@@ -30,7 +35,18 @@ contract HavocWorld {
             if (uint256(bytes32(question[offset:])) == uint160(_refused)) revert();
         }
         _mayRefuse();
-        return SVM.createBytes(256, "answer");
+        bytes memory answer = SVM.createBytes(256, "answer");
+        // forge-lint: disable-next-line(unsafe-typecast) the selector
+        bytes4 asked = bytes4(question);
+        if (
+            asked == IPolicyRegistry.verdictWindow.selector
+                || asked == IMCPAgentRegistry.scopeOf.selector
+        ) {
+            (uint256 validAfter, uint256 validUntil, uint256 recordedAt) =
+                abi.decode(answer, (uint256, uint256, uint256));
+            vm.assume((validAfter | validUntil | recordedAt) < 2 ** 47);
+        }
+        return answer;
     }
 
     function _mayRefuse() private view {

@@ -201,9 +201,8 @@ def halmos(tree: Path, name: str, checks: list[str], *extra: str) -> dict[str, d
     output = tree / "halmos.json"
     output.unlink(missing_ok=True)
     names = "|".join(re.escape(c) for c in checks)
-    yices = f"{VENV_BIN}/yices-smt2 --smt2-model-format --bvconst-in-decimal"
     command = [VENV_BIN / "halmos", "--match-contract", f"^{name}", "--match-test", rf"^({names})\(",
-               "--solver-command", yices, "--solver-threads", "1",
+               "--solver-command", str(Path(__file__).with_name("solve")), "--solver-threads", "1",
                "--solver-timeout-branching", BRANCHING_TIMEOUT, "--solver-timeout-assertion", ASSERTION_TIMEOUT,
                "--no-status", "--json-output", output, *extra]
     with open(tree / "halmos.log", "w") as log:
