@@ -14,6 +14,9 @@ interface ISvm {
         view
         returns (bytes memory);
 
+    /// @notice A hash of all that is stored in `account`.
+    function snapshotStorage(address account) external view returns (uint256);
+
     /// @notice An arbitrary word.
     function createUint256(string calldata name) external view returns (uint256);
 }
@@ -25,12 +28,15 @@ abstract contract SymbolicTest is TestBase {
 
     /// @dev Deploys production bytecode and makes all of its storage arbitrary.
     function _deployArbitrary(string memory artifact) internal returns (address deployed) {
-        bytes memory initCode = vm.getCode(artifact);
+        deployed = _create(vm.getCode(artifact));
+        SVM.enableSymbolicStorage(deployed);
+    }
+
+    function _create(bytes memory initCode) internal returns (address deployed) {
         assembly ("memory-safe") {
             deployed := create(0, add(initCode, 0x20), mload(initCode))
         }
         assert(deployed != address(0));
-        SVM.enableSymbolicStorage(deployed);
     }
 
     /// @dev Calls `target` as `sender`, whether or not that reverts.
