@@ -152,14 +152,18 @@ contract SmartAccountI6 is SmartAccountAlone {
         );
     }
 
+    /// @dev The one function after which an agent is none.
     function check_I6_revokeAgent(address sender, Keys calldata keys, address agent) public {
+        uint256 before = _stored(keys).agent;
         _alone(
             sender,
             keys,
             abi.encodeCall(ISmartAccount.revokeAgent, (agent)),
             OWNER | GUARDIAN,
-            NOTHING
+            AGENTS
         );
+        uint256 later = _stored(keys).agent;
+        assert(_or(later == before, _and(keys.agent == agent, later == before & ~uint256(0xff))));
     }
 
     function check_I6_revokeAnchorer(address sender, Keys calldata keys) public {

@@ -46,7 +46,8 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     }
 
     /// @dev An agent has nothing written but what is reserved. The EntryPoint is assumed to execute only
-    /// what was validated.
+    /// what was validated. Not a call of the neighbour, where this account may have a role: what a role
+    /// may do there, the other checks say.
     /// @custom:halmos --array-lengths data=68,opData=165
     function check_I6_execute(
         address sender,
@@ -57,6 +58,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
         bytes calldata opData
     ) public {
         vm.assume(_or(sender != address(entryPoint), !_isOwn(call.target)));
+        vm.assume(call.target != address(neighbour));
         vm.assume(_stored(keys).tokens <= 1);
         bytes memory calls = abi.encode(_calls(call, data), opData);
         bytes memory executed = abi.encodeCall(IERC7821.execute, (mode, calls));

@@ -107,7 +107,8 @@ contract SmartAccountI6Changes is SmartAccountAlone {
         // The highest byte of the word is not used.
         waits = _and(waits, later.scheduling << 8 == (by | (readyAt << 200)) << 8);
         waits = _and(waits, keys.id == uint64(before.counters >> 128) + 1);
-        assert(_or(waits, _changed(before, later) & SCHEDULINGS == 0));
+        bool good = _or(waits, _changed(before, later) & SCHEDULINGS == 0);
+        assert(_and(good, _or(uint8(before.agent) == 0, uint8(later.agent) != 0)));
     }
 
     /// @dev The guardian's role is nothing that can be scheduled, nor is a signature.

@@ -72,7 +72,6 @@ abstract contract SmartAccountAlone is SmartAccountSymbolic {
         good = _and(good, _or(uint8(b.role) == uint8(a.role), uint8(b.role) == 0));
         good = _and(good, _or(b.confirmed == a.confirmed, uint48(b.confirmed) == 0));
         good = _and(good, _or(b.allowed == a.allowed, uint48(b.allowed) == 0));
-        good = _and(good, _or(uint8(a.agent) == 0, uint8(b.agent) != 0));
         uint256 confirmed = b.counters >> 192;
         good = _and(good, _or(confirmed == a.counters >> 192, confirmed == 0));
         good = _and(good, _isNoLess(a, b));
