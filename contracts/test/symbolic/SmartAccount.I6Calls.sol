@@ -46,8 +46,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     }
 
     /// @dev An agent has nothing written but what is reserved. The EntryPoint is assumed to execute only
-    /// what was validated. Not a call of the neighbour, where this account may have a role: what a role
-    /// may do there, the other checks say.
+    /// what was validated.
     /// @custom:halmos --array-lengths data=68,opData=165
     function check_I6_execute(
         address sender,
@@ -58,8 +57,9 @@ contract SmartAccountI6Calls is SmartAccountAlone {
         bytes calldata opData
     ) public {
         vm.assume(_or(sender != address(entryPoint), !_isOwn(call.target)));
-        vm.assume(call.target != address(neighbour));
+        _assumeElsewhere(call.target);
         vm.assume(_stored(keys).tokens <= 1);
+        _assumeElsewhere(address(uint160(_token(0))));
         bytes memory calls = abi.encode(_calls(call, data), opData);
         bytes memory executed = abi.encodeCall(IERC7821.execute, (mode, calls));
         _changes(sender, keys, executed, ANYBODY, NATIVE_LEDGER | LEDGERS);
@@ -91,6 +91,7 @@ contract SmartAccountI6Calls is SmartAccountAlone {
         bytes calldata data
     ) public {
         _assumeSomebody(sender);
+        _assumeElsewhere(call.target);
         bytes32 id = keccak256(abi.encode(address(account), proposal));
         bool passed = _and(_hasPassed(id), uint8(_role(sender)) == 4);
         Stored memory before = _stored(keys);
@@ -106,6 +107,13 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     }
 
     // ------------------------------------------------------------ internals
+
+    /// @dev No other account, where this one may do what a role that it has there may do: see the other
+    /// checks. And not the proof itself.
+    function _assumeElsewhere(address target) private view {
+        vm.assume(_and(target != address(neighbour), target != factory.IMPLEMENTATION()));
+        vm.assume(target != address(this));
+    }
 
     /// @dev Where calls must never go.
     function _isOwn(address target) private view returns (bool own) {
