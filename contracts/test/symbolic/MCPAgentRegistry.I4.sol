@@ -7,7 +7,7 @@ import {MCPAgentRegistryCalls} from "./MCPAgentRegistryCalls.sol";
 
 /// @notice I4: whatever goes through was sent by the authority (or the agent) itself, or signed by it
 /// for exactly this chain, contract, tenant and present nonce; and the nonce is then spent.
-/// @custom:halmos --default-bytes-lengths 0,65
+/// @custom:halmos --default-bytes-lengths 65
 contract MCPAgentRegistryI4 is MCPAgentRegistryCalls {
     /// @dev Where a signed call is made, and what the wallet says yes to, which may be who signs.
     struct Where {

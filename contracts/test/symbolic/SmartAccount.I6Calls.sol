@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC7821} from "@openzeppelin/contracts/interfaces/draft-IERC7821.sol";
-import {IAccount, PackedUserOperation} from "@openzeppelin/contracts/interfaces/IERC4337.sol";
-
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {SmartAccountAlone} from "./SmartAccountAlone.sol";
 import {IInitialize} from "./SmartAccountSymbolic.sol";
@@ -11,8 +8,8 @@ import {IInitialize} from "./SmartAccountSymbolic.sol";
 // Casts below cut off the neighbours in a packed word.
 // forge-lint: disable-start(unsafe-typecast)
 
-/// @notice I6, as far as storage goes, for the functions that create an account or take calls. What
-/// calls move is no matter of storage.
+/// @notice I6, as far as storage goes, for the functions that create an account or take calls, but for
+/// `execute` and `validateUserOp`. What calls move is no matter of storage.
 /// @custom:halmos --loop 20
 contract SmartAccountI6Calls is SmartAccountAlone {
     function check_I6_initialize(
@@ -23,46 +20,6 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     ) public {
         bytes memory data = abi.encodeCall(IInitialize.initialize, (configuration, salt));
         _alone(sender, keys, data, NOBODY, NOTHING);
-    }
-
-    /// @dev An agent has nothing written but what is reserved. What the EntryPoint lets through goes
-    /// nowhere that is the account's own.
-    /// @custom:halmos --array-lengths data=68,paymasterAndData=52,signature=198
-    function check_I6_validateUserOp(
-        address sender,
-        Keys calldata keys,
-        Operation calldata operation,
-        Call calldata call,
-        bytes calldata data,
-        bytes calldata paymasterAndData,
-        bytes calldata signature
-    ) public {
-        vm.assume(sender == address(entryPoint));
-        PackedUserOperation memory op =
-            _operation(operation, _calls(call, data), paymasterAndData, signature);
-        bytes memory validated = abi.encodeCall(IAccount.validateUserOp, (op, bytes32(0), 0));
-        bool ok = _changes(sender, keys, validated, ANYBODY, NATIVE_LEDGER | LEDGERS);
-        assert(_or(!ok, !_isOwn(call.target)));
-    }
-
-    /// @dev An agent has nothing written but what is reserved. The EntryPoint is assumed to execute only
-    /// what was validated.
-    /// @custom:halmos --array-lengths data=68,opData=165
-    function check_I6_execute(
-        address sender,
-        Keys calldata keys,
-        bytes32 mode,
-        Call calldata call,
-        bytes calldata data,
-        bytes calldata opData
-    ) public {
-        vm.assume(_or(sender != address(entryPoint), !_isOwn(call.target)));
-        _assumeElsewhere(call.target);
-        vm.assume(_stored(keys).tokens <= 1);
-        _assumeElsewhere(address(uint160(_token(0))));
-        bytes memory calls = abi.encode(_calls(call, data), opData);
-        bytes memory executed = abi.encodeCall(IERC7821.execute, (mode, calls));
-        _changes(sender, keys, executed, ANYBODY, NATIVE_LEDGER | LEDGERS);
     }
 
     /// @custom:halmos --array-lengths data=68,authorisation=133
@@ -113,14 +70,6 @@ contract SmartAccountI6Calls is SmartAccountAlone {
     function _assumeElsewhere(address target) private view {
         vm.assume(_and(target != address(neighbour), target != factory.IMPLEMENTATION()));
         vm.assume(target != address(this));
-    }
-
-    /// @dev Where calls must never go.
-    function _isOwn(address target) private view returns (bool own) {
-        own = _or(target == address(account), target == address(factory));
-        own = _or(own, _or(target == address(entryPoint), target == address(auditAnchor)));
-        own = _or(own, _or(target == address(policies), target == address(agents)));
-        own = _or(own, target == address(0));
     }
 
     /// @dev Whether it is authorised, and approver and authoriser hold their roles since then.

@@ -56,40 +56,22 @@ contract SmartAccountI6Changes is SmartAccountAlone {
         _schedule(sender, keys, target, data);
     }
 
+    /// @dev The guardian's role is nothing that can be scheduled, nor is a signature.
     /// @custom:halmos --array-lengths data={0,4}
     function check_I6_applyScheduled(Applied calldata by, Keys calldata keys, bytes calldata data)
         public
     {
-        _applyScheduled(by, keys, data);
-    }
-
-    /// @custom:halmos --array-lengths data=68
-    function check_I6_applyScheduled_68(
-        Applied calldata by,
-        Keys calldata keys,
-        bytes calldata data
-    ) public {
-        _applyScheduled(by, keys, data);
-    }
-
-    /// @dev With one limited token at most.
-    /// @custom:halmos --array-lengths data=36
-    function check_I6_applyScheduled_36(
-        Applied calldata by,
-        Keys calldata keys,
-        bytes calldata data
-    ) public {
-        vm.assume(_stored(keys).tokens <= 1);
-        _applyScheduled(by, keys, data);
-    }
-
-    /// @custom:halmos --array-lengths data=100
-    function check_I6_applyScheduled_100(
-        Applied calldata by,
-        Keys calldata keys,
-        bytes calldata data
-    ) public {
-        _applyScheduled(by, keys, data);
+        _assumeSomebody(by.sender);
+        bool due = _isDue(by, data);
+        Stored memory before = _stored(keys);
+        bytes memory call = abi.encodeCall(ISmartAccount.applyScheduled, (by.id, by.target, data));
+        _callAs(by.sender, address(account), call);
+        Stored memory later = _stored(keys);
+        uint256 changed = _changed(before, later);
+        bool good = _or(changed == 0, _and(due, _scheduling(by.id) == 0));
+        good = _and(good, changed & (ALLOWED | GATES | LEDGERS | NATIVE_LEDGER | CONFIRMED) == 0);
+        good = _and(good, (uint8(before.role) == 5) == (uint8(later.role) == 5));
+        assert(_and(good, _isNoLess(before, later)));
     }
 
     // ------------------------------------------------------------ internals
@@ -109,21 +91,6 @@ contract SmartAccountI6Changes is SmartAccountAlone {
         waits = _and(waits, keys.id == uint64(before.counters >> 128) + 1);
         bool good = _or(waits, _changed(before, later) & SCHEDULINGS == 0);
         assert(_and(good, _or(uint8(before.agent) == 0, uint8(later.agent) != 0)));
-    }
-
-    /// @dev The guardian's role is nothing that can be scheduled, nor is a signature.
-    function _applyScheduled(Applied calldata by, Keys calldata keys, bytes calldata data) private {
-        _assumeSomebody(by.sender);
-        bool due = _isDue(by, data);
-        Stored memory before = _stored(keys);
-        bytes memory call = abi.encodeCall(ISmartAccount.applyScheduled, (by.id, by.target, data));
-        _callAs(by.sender, address(account), call);
-        Stored memory later = _stored(keys);
-        uint256 changed = _changed(before, later);
-        bool good = _or(changed == 0, _and(due, _scheduling(by.id) == 0));
-        good = _and(good, changed & (ALLOWED | GATES | LEDGERS | NATIVE_LEDGER | CONFIRMED) == 0);
-        good = _and(good, (uint8(before.role) == 5) == (uint8(later.role) == 5));
-        assert(_and(good, _isNoLess(before, later)));
     }
 
     /// @dev The sender may apply it; it was scheduled by one who has held the role since then, was not

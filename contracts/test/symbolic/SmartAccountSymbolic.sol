@@ -153,7 +153,7 @@ abstract contract SmartAccountSymbolic is SymbolicTest {
         stored.nativeLedger = _load(1);
         stored.counters = _load(2);
         stored.tokens = _load(3);
-        stored.token = _token(keys.index);
+        stored.token = _load(uint256(keccak256(abi.encode(uint256(3)))) + keys.index);
         stored.role = _role(keys.holder);
         stored.limit = _load(_slot(_word(keys.token), 5));
         stored.ledger = _load(_slot(_word(keys.token), 6));
@@ -185,10 +185,6 @@ abstract contract SmartAccountSymbolic is SymbolicTest {
         good = _and(good, uint64(b.role >> 8) >= uint64(a.role >> 8));
         good = _and(good, uint32(b.nativeLedger) >= uint32(a.nativeLedger));
         good = _and(good, uint32(b.ledger) >= uint32(a.ledger));
-    }
-
-    function _token(uint256 index) internal view returns (uint256) {
-        return _load(uint256(keccak256(abi.encode(uint256(3)))) + index);
     }
 
     function _role(address holder) internal view returns (uint256) {

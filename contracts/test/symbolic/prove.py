@@ -19,6 +19,7 @@ from pathlib import Path
 # named <Contract>…, and its mutants in contracts/test/mutants/<Contract>/.
 # `each`: for each of these P and each state-changing function f of the ABI, a check_P_f must exist.
 # `some`: for each of these P, at least one check_P… must exist.
+# `unproven`: what `each` demands and Halmos does not decide; README.md says so. A check of it is an error.
 CONTRACTS = {
     "AuditAnchor": {
         "each": ["I1", "I2", "Birth"],
@@ -35,6 +36,7 @@ CONTRACTS = {
     "SmartAccount": {
         "each": ["I1", "I6"],
         "some": ["I4", "Change"],
+        "unproven": ["check_I6_execute", "check_I6_validateUserOp"],
     },
 }
 
@@ -191,8 +193,9 @@ def gaps(name: str, rules: dict, built: dict[str, dict], checks: dict[str, str])
     for function in functions:
         for prefix in rules["each"]:
             names = [c for c in checks if c == f"check_{prefix}_{function}"]
-            if not names:
-                problems.append(f"{name}.{function} has no check_{prefix}_{function}")
+            if (f"check_{prefix}_{function}" in rules.get("unproven", ())) != (not names):
+                there = "is there but named" if names else "is missing and not named"
+                problems.append(f"check_{prefix}_{function} {there} as unproven")
             for check in names:
                 body = bodies.get(check, "")
                 # By itself, or by the helper of that name. What comes without data has no name.
