@@ -254,11 +254,14 @@ impl StoreError {
 
     /// Whether only this tenant's rows are at fault, so that other tenants can be gone on with.
     pub fn is_of_tenant(&self) -> bool {
-        match self {
-            Self::Corrupt { .. } | Self::Halted { .. } | Self::BatchGap { .. } => true,
-            Self::UnknownTenant { .. } | Self::OutOfRange { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Corrupt { .. }
+                | Self::Halted { .. }
+                | Self::BatchGap { .. }
+                | Self::UnknownTenant { .. }
+                | Self::OutOfRange { .. }
+        )
     }
 
     /// Wraps what sqlx reports, unless it carries one of ours (from a connection's checks).

@@ -94,7 +94,7 @@ impl SealArgs {
 #[command(next_help_heading = "Posting")]
 struct PostArgs {
     /// The most that a transaction may come to pay for a unit of gas
-    #[arg(long, value_name = "AMOUNT", default_value = "100gwei", value_parser = amount::wei)]
+    #[arg(long, value_name = "AMOUNT", default_value = "10gwei", value_parser = amount::wei)]
     max_fee: U256,
 
     /// How long a transaction waits before its fee is raised
