@@ -29,7 +29,7 @@ pub struct SealReport {
 ///
 /// # Errors
 ///
-/// The database is away. What was sealed until then stays sealed.
+/// The database is away, or another daemon leads. What was sealed until then stays sealed.
 pub async fn seal_due(
     sealer: &Sealer,
     policy: &SealPolicy,
@@ -55,7 +55,12 @@ pub async fn seal_due(
         while let Some((tenant, turn)) = turns.next().await {
             match turn {
                 Ok(_) => report.sealed += 1,
-                Err(AnchorError::Store(error)) if error.is_transient() => return Err(error.into()),
+                // The database is away, or another daemon leads: no tenant's trouble.
+                Err(AnchorError::Store(error))
+                    if error.is_transient() || matches!(error, StoreError::Deposed { .. }) =>
+                {
+                    return Err(error.into());
+                }
                 Err(trouble) => {
                     error!(%tenant, error = %trouble, "cannot seal");
                     left_out.insert(tenant);

@@ -15,8 +15,8 @@ use crate::{
     append::{Group, LockedHead, Look, carry_out, lock, plan},
     appender::{MAX_GROUP, MAX_GROUP_BYTES},
     enqueue::given,
+    incidents::incident_id,
     row::RowExt,
-    sealer::incident_id,
 };
 
 /// Tenants whose intakes are chained at the same time.
@@ -346,7 +346,7 @@ async fn report(tx: &mut TenantTx, detail: &str) -> Result<()> {
     )
     .bind(tenant.as_b256().0)
     .bind(tx.chain())
-    .bind(incident_id(tenant, KIND, detail).as_slice())
+    .bind(incident_id(Some(tenant), KIND, detail).as_slice())
     .bind(KIND)
     .bind(detail)
     .execute(&mut *tx.tx)

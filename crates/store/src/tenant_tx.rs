@@ -11,6 +11,7 @@ use crate::{
     AnchoredAt, AnchoredEvent, Head, LogPosition, Result, SealSettings, SealedBatch, StoreError,
     StoredEntry,
     entry::EntryParts,
+    lease::hold,
     pool::Handle,
     row::{RowExt, bigint},
 };
@@ -49,6 +50,8 @@ pub struct TenantTx {
     tenant: TenantId,
     chain: i64,
     chain_id: u64,
+    /// The leader's epoch, which its writes hold.
+    epoch: Option<i64>,
 }
 
 impl TenantTx {
@@ -73,7 +76,12 @@ impl TenantTx {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database("set the tenant's scope"))?;
-        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id() })
+        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id(), epoch: None })
+    }
+
+    /// The same, for a leader: its writes are refused once another one leads.
+    pub(crate) fn fenced(self, epoch: Option<i64>) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Whose rows this sees.
@@ -199,6 +207,7 @@ impl TenantTx {
         bytes: u64,
         root: BatchRoot,
     ) -> Result<SealedBatch> {
+        hold(&mut self.tx, self.chain, self.epoch).await?;
         let end = first_seq.get().checked_add(count);
         let end = end.filter(|_| (1..=MAX_BATCH_COUNT).contains(&count));
         let range = end
