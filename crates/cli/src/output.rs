@@ -164,9 +164,20 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number and what it counts, as one or as many.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let texts = [0, 1, 2_000].map(|number| counted(number, "batch", "batches"));
+        assert_eq!(texts, ["0 batches", "1 batch", "2,000 batches"]);
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

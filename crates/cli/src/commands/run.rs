@@ -15,7 +15,7 @@ use tracing::info;
 use crate::{
     amount,
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
-    output::Output,
+    output::{Output, counted},
 };
 
 /// Seal, anchor and mirror until stopped
@@ -189,9 +189,9 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
         .map(|(tenant, reason)| json!({ "tenantId": tenant, "reason": reason }))
         .collect();
     let mut text = format!(
-        "sealed {} batches, anchored {anchored} in {} transactions for {gas} gas",
-        report.sealed,
-        report.posted.len()
+        "sealed {}, anchored {anchored} in {} for {gas} gas",
+        counted(report.sealed as u64, "batch", "batches"),
+        counted(report.posted.len() as u64, "transaction", "transactions")
     );
     for (tenant, reason) in &report.troubled {
         text = format!("{text}\n{tenant}: {reason}");

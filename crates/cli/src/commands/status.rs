@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     connect::{ChainArgs, DatabaseArgs},
-    output::{Output, grouped, table},
+    output::{Output, counted, grouped, table},
 };
 
 /// Show how far each tenant's entries have come: appended, sealed, posted, included, safe, final
@@ -99,12 +99,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     ];
     let mut text = table(headings, &rows);
     text += &format!(
-        "\n\n{} tenants, {} entries, {} batches sealed, {} mirrored as anchored, {} transactions, {} gas",
-        grouped(totals.tenants),
-        grouped(totals.entries),
-        grouped(totals.batches),
+        "\n\n{}, {}, {} sealed, {} mirrored as anchored, {}, {} gas",
+        counted(totals.tenants, "tenant", "tenants"),
+        counted(totals.entries, "entry", "entries"),
+        counted(totals.batches, "batch", "batches"),
         grouped(totals.anchored),
-        grouped(totals.transactions),
+        counted(totals.transactions, "transaction", "transactions"),
         grouped(totals.gas_used),
     );
     if let Some(checkpoint) = checkpoint {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     check::{self, Verdict},
     connect::{self, DatabaseArgs},
-    output::{Output, Unit, grouped, table, write_whole},
+    output::{Output, Unit, counted, grouped, table, write_whole},
     verifier::{self, Endpoints, Judgement, TrustArgs},
 };
 
@@ -216,7 +216,7 @@ async fn database(args: &Args, output: &Output) -> Result<ExitCode> {
             grouped(entries),
             chain.contract()
         ),
-        n => format!("\n\nINVALID: {} checks failed", grouped(n)),
+        n => format!("\n\nINVALID: {} failed", counted(n, "check", "checks")),
     };
     output.result(
         &json!({

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     check::Verdict,
     commands::append,
-    output::{grouped, table},
+    output::{counted, grouped, table},
 };
 
 /// The counts of the tenants that a run was about, over all of their entries.
@@ -135,7 +135,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = self.rows.clone();
         rows.push([
-            format!("{} tenants", grouped(self.tenants as u64)),
+            counted(self.tenants as u64, "tenant", "tenants"),
             grouped(self.entries),
             grouped(self.anchored),
             grouped(self.gas),
@@ -145,22 +145,22 @@ impl fmt::Display for Report {
         writeln!(f, "\n{}\n", table(headings, &rows))?;
         writeln!(
             f,
-            "{} batches in {} transactions, {} gas per tenant; {} of {} batches mirrored",
-            grouped(self.anchored),
-            grouped(self.transactions as u64),
+            "{} in {}, {} gas per tenant; {} of {} mirrored",
+            counted(self.anchored, "batch", "batches"),
+            counted(self.transactions as u64, "transaction", "transactions"),
             grouped(self.gas_per_tenant),
             grouped(self.mirrored),
-            grouped(self.batches),
+            counted(self.batches, "batch", "batches"),
         )?;
         if self.complete() {
             write!(f, "every entry is anchored, mirrored, and verified by the contract's own view")
         } else {
             write!(
                 f,
-                "NOT COMPLETE: {} of {} entries verified, {} checks failed",
+                "NOT COMPLETE: {} of {} verified, {} failed",
                 grouped(self.verified),
-                grouped(self.entries),
-                grouped(self.failed)
+                counted(self.entries, "entry", "entries"),
+                counted(self.failed, "check", "checks")
             )
         }
     }
