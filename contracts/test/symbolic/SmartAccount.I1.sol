@@ -22,6 +22,7 @@ contract SmartAccountI1 is SmartAccountSymbolic {
         _send(sender, running, value, "");
     }
 
+    /// @custom:halmos --array-lengths configuration.holders={0,1,2,3}
     function check_I1_initialize(
         address sender,
         uint256 running,

@@ -12,6 +12,7 @@ import {IInitialize} from "./SmartAccountSymbolic.sol";
 /// `execute` and `validateUserOp`. What calls move is no matter of storage.
 /// @custom:halmos --loop 20
 contract SmartAccountI6Calls is SmartAccountAlone {
+    /// @custom:halmos --array-lengths configuration.holders={0,1,2,3}
     function check_I6_initialize(
         address sender,
         Keys calldata keys,
