@@ -11,6 +11,7 @@ mod bad_input;
 mod crash;
 mod deploy;
 mod devnet;
+mod faults;
 mod ground;
 mod map;
 mod policy;
