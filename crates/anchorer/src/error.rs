@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use cofferdam_contracts::ChainError;
 use cofferdam_core::{Seq, TenantId};
-use cofferdam_store::StoreError;
+use cofferdam_store::{Leader, StoreError};
 
 /// Sealing or anchoring failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,21 @@ pub enum AnchorError {
     /// The transaction was mined and reverted.
     #[error("transaction {0} reverted; nothing was changed on the chain")]
     Reverted(B256),
+    /// Another daemon leads this database.
+    #[error(
+        "{:?} leads this database (epoch {}) and does the anchoring; its lease runs out {} s after it stops",
+        leader.holder, leader.epoch, leader.remaining.as_secs() + 1
+    )]
+    NotLeading {
+        /// Which one.
+        leader: Leader,
+    },
+    /// Something that only somebody outside can give.
+    #[error("cannot go on: {0}")]
+    Waiting(String),
+    /// The endpoint answers for another chain than it did, or the contract's code changed.
+    #[error("everything is halted: {0}")]
+    OtherChain(String),
     /// None of the transaction's hashes was mined in time.
     #[error("transaction {tx} was not mined within {} s; it may still be, and the next round sees it if so", after.as_secs())]
     NotMined {

@@ -42,6 +42,8 @@ enum Command {
     Anchor(commands::run::AnchorArgs),
     Index(commands::run::IndexArgs),
     Status(commands::status::Args),
+    Costs(commands::costs::Args),
+    Incident(commands::incident::Args),
     Receipt(commands::receipt::Args),
     Verify(commands::verify::Args),
 }
@@ -77,6 +79,8 @@ pub fn main() -> ExitCode {
             Command::Anchor(args) => commands::run::anchor(args, &output).await,
             Command::Index(args) => commands::run::index(args, &output).await,
             Command::Status(args) => commands::status::run(args, &output).await,
+            Command::Costs(args) => commands::costs::run(args, &output).await,
+            Command::Incident(args) => commands::incident::run(args, &output).await,
             Command::Receipt(args) => commands::receipt::run(args, &output).await,
             Command::Verify(args) => commands::verify::run(args, &output).await,
         }

@@ -199,9 +199,21 @@ pub enum StoreError {
         /// Why not.
         why: &'static str,
     },
-    /// The transaction is not in the book.
-    #[error("transaction {0} was never recorded, or has an outcome already")]
+    /// The transaction is not in the ledger.
+    #[error("transaction {0} was never recorded")]
     UnknownTransaction(B256),
+    /// Another daemon took over; what this one still had in hand is refused.
+    #[error("another daemon leads since epoch {epoch} of this one ended; nothing was written")]
+    Deposed {
+        /// The epoch that ended.
+        epoch: i64,
+    },
+    /// Everything of the chain is halted.
+    #[error("everything is halted: {reason}; see `cofferdam incident list`")]
+    AllHalted {
+        /// Why.
+        reason: String,
+    },
     /// A value that cannot be stored or was stored by someone else.
     #[error("{what} is out of range")]
     OutOfRange {
@@ -236,6 +248,15 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => source.is_transient(),
             Self::Interrupted { .. } | Self::CheckpointMoved { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether only this tenant's rows are at fault, so that other tenants can be gone on with.
+    pub fn is_of_tenant(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Halted { .. } | Self::BatchGap { .. } => true,
+            Self::UnknownTenant { .. } | Self::OutOfRange { .. } => true,
             _ => false,
         }
     }

@@ -106,6 +106,8 @@ fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
         // A generic plan would append all partitions and sort; a custom one scans one index in order.
         ("plan_cache_mode", "force_custom_plan".to_owned()),
         ("default_transaction_isolation", "read committed".to_owned()),
+        // A process that is stopped in the middle must not keep its locks from the others for ever.
+        ("idle_in_transaction_session_timeout", "20s".to_owned()),
     ])
 }
 

@@ -9,6 +9,7 @@ use sqlx::{Postgres, Transaction, postgres::PgRow};
 
 use crate::{
     AnchoredAt, AnchoredEvent, Head, LogPosition, Result, SealedBatch, StoreError, StoredEntry,
+    lease::hold,
     pool::Handle,
     row::{RowExt, bigint},
 };
@@ -46,6 +47,8 @@ pub struct TenantTx {
     tenant: TenantId,
     chain: i64,
     chain_id: u64,
+    /// The leader's epoch, which its writes hold.
+    epoch: Option<i64>,
 }
 
 impl TenantTx {
@@ -70,7 +73,12 @@ impl TenantTx {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database("set the tenant's scope"))?;
-        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id() })
+        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id(), epoch: None })
+    }
+
+    /// The same, for a leader: its writes are refused once another one leads.
+    pub(crate) fn fenced(self, epoch: Option<i64>) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Whose rows this sees.
@@ -196,6 +204,7 @@ impl TenantTx {
         root: BatchRoot,
     ) -> Result<SealedBatch> {
         let head = self.lock_head().await?;
+        hold(&mut self.tx, self.chain, self.epoch).await?;
         let tenant = self.tenant;
         if let Some(reason) = head.halted {
             return Err(StoreError::Halted { tenant, reason });

@@ -5,11 +5,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use cofferdam_core::{Address, Seq};
+use cofferdam_core::{Address, BatchIndex, Seq};
 use cofferdam_store::{
-    AnchorerSetEvent, Mirror, MirroredEvent, Reader, Sealer, SentTransaction, Sequencer, StoreError,
+    AnchorerSetEvent, Attempt, Finality, Mirror, MirroredEvent, Reader, Sealer, Sequencer,
+    StoreError,
 };
-use common::{CHAIN, Database, anchored, block, database, entries, entry, position, tenant};
+use common::{CHAIN, Database, anchored, block, database, entries, entry, lead, position, tenant};
 use futures::StreamExt;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
@@ -45,8 +46,12 @@ async fn populated() -> Database {
         }
         let blocks = [(5, block(5).hash)];
         mirror.apply(None, block(5), &blocks, events).await.expect("applied");
-        let sent = SentTransaction { hash: block(7).hash, nonce: 0, items: 2 };
-        sealer.record_transaction(&sent).await.expect("recorded");
+        let sealer = lead(&sealer).await;
+        sealer.set_finality(Finality { head: 7, safe: 5, last_final: 3 }).await.expect("written");
+        let attempt = Attempt { hash: block(7).hash, raw: vec![7].into(), max_fee: 2, tip: 1 };
+        let carried: Vec<_> = tenants.iter().map(|&byte| (tenant(byte), BatchIndex(0))).collect();
+        let sender = Address::repeat_byte(7);
+        sealer.record_intent(sender, 0, &attempt, &carried).await.expect("recorded");
     }
     database
 }

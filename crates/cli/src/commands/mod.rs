@@ -3,7 +3,9 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod append;
+pub(crate) mod costs;
 pub(crate) mod devnet;
+pub(crate) mod incident;
 pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod receipt;
