@@ -177,7 +177,8 @@ impl World {
         self.daemons += 1;
         let log = self.stack.dir().join(format!("daemon-{}.log", self.daemons));
         let said = File::create(&log).unwrap();
-        let mut run = self.cofferdam("run --seal-age 0 --seal-entries 16 --poll 20");
+        let mut run =
+            self.cofferdam("run --seal-age 0 --seal-entries 16 --poll 20 --lease 2 --patience 2");
         run.stdout(said.try_clone().unwrap()).stderr(said);
         Daemon { child: run.spawn().unwrap(), log }
     }
