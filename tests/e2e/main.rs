@@ -7,6 +7,7 @@
 mod account;
 mod agent;
 mod attack;
+mod auditor;
 mod bad_input;
 mod crash;
 mod deploy;

@@ -70,6 +70,7 @@ impl World {
         let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
         let posting = PostPolicy {
             patience: Duration::from_millis(600),
+            max_fee: 100_000_000_000,
             lease: LEASE,
             ..PostPolicy::default()
         };

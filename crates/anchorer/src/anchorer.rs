@@ -12,18 +12,18 @@ use alloy::{
 };
 use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor};
 use cofferdam_core::TenantId;
-use cofferdam_store::{SealedBatch, Sealer, StoreError};
+use cofferdam_store::{SealedBatch, Sealer, Sequencer, StoreError};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    AnchorError, PostPolicy, SealPolicy, Sender,
+    AnchorError, PostPolicy, SealPolicy, SealReport, Sender,
     choose::choose,
     fees::Fees,
     lead::Lead,
     poster::{Call, Followed, Poster, gas_limit},
     recheck::recheck,
-    seal,
+    seal_due,
 };
 
 /// Batches in one transaction; a tenant's first one is the dearest, at some 40,000 gas.
@@ -34,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a step may go on after it was told to stop; it can be cut off anywhere.
 const GRACE: Duration = Duration::from_secs(2);
+/// Transactions' worth of a tenant's intake that are chained in one step.
+const TURNS: u32 = 64;
 
 /// Seals and posts for all tenants of a database.
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ pub struct Anchorer {
     poster: Arc<Poster>,
     policy: SealPolicy,
     holder: String,
+    intake: Option<Sequencer>,
 }
 
 /// What one transaction did.
@@ -84,13 +87,18 @@ impl Anchorer {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{}:{}", host.trim(), std::process::id());
         let poster = Arc::new(Poster::new(sender, PostPolicy::default()));
-        Self { sealer, poster, policy, holder }
+        Self { sealer, poster, policy, holder, intake: None }
     }
 
     /// The same, posting by `policy`.
     pub fn posting(self, policy: PostPolicy) -> Self {
         let poster = Arc::new(Poster::new(self.poster.sender.clone(), policy));
         Self { poster, ..self }
+    }
+
+    /// Also chains what applications enqueued, at the start of each step.
+    pub fn chaining(self, sequencer: Sequencer) -> Self {
+        Self { intake: Some(sequencer), ..self }
     }
 
     /// Seals what is due (everything when `flush` is set), posts what is sealed, and waits until it is
@@ -226,33 +234,32 @@ impl Anchorer {
         Err(AnchorError::OtherChain(format!("{kind}: {detail}")))
     }
 
-    /// Seals what is due, tenant by tenant.
+    /// Chains what was enqueued, and seals what is due.
     async fn seal(
         &self,
         ledger: &Sealer,
         flush: bool,
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
-        for head in ledger.heads().await? {
-            if let Some(reason) = &head.halted {
-                report.troubled.push((head.tenant, format!("halted: {reason}")));
-                continue;
+        report.troubled.extend(self.chain_intake().await);
+        let SealReport { sealed, troubled } = seal_due(ledger, &self.policy, flush).await?;
+        report.sealed += sealed;
+        report.troubled.extend(troubled);
+        Ok(())
+    }
+
+    /// What cannot be chained, or not now, holds up nothing that is in a chain already.
+    async fn chain_intake(&self) -> Vec<(TenantId, String)> {
+        let Some(sequencer) = &self.intake else { return vec![] };
+        match sequencer.drain(TURNS).await {
+            Ok(drained) => {
+                drained.stopped.into_iter().map(|stop| (stop.tenant, stop.reason)).collect()
             }
-            match seal(ledger, &head, &self.policy, flush).await {
-                Ok(batches) => report.sealed += batches.len(),
-                Err(error @ (AnchorError::Tampered { .. } | AnchorError::Missing { .. })) => {
-                    error!(tenant = %head.tenant, %error, "tenant halted");
-                    report.troubled.push((head.tenant, error.to_string()));
-                }
-                // What is wrong with this tenant's rows alone holds up nobody else.
-                Err(AnchorError::Store(error)) if error.is_of_tenant() => {
-                    error!(tenant = %head.tenant, %error, "tenant not sealed");
-                    report.troubled.push((head.tenant, error.to_string()));
-                }
-                Err(error) => return Err(error),
+            Err(error) => {
+                warn!(%error, "the intake was not chained, trying again");
+                vec![]
             }
         }
-        Ok(())
     }
 
     /// Posts sealed batches that the contract does not have yet, as far as there is room under way.

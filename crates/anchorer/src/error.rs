@@ -36,6 +36,16 @@ pub enum AnchorError {
         /// The first missing entry.
         seq: Seq,
     },
+    /// The tree that was built does not prove its own leaves.
+    #[error(
+        "tenant {tenant}: the batch from entry {first} was not sealed, since a proof of it does not hold; this machine computes wrongly"
+    )]
+    NoProof {
+        /// The tenant.
+        tenant: TenantId,
+        /// The first entry of the batch.
+        first: Seq,
+    },
     /// The key could not sign.
     #[error("cannot sign a transaction: {0}")]
     Signer(String),

@@ -5,7 +5,7 @@
 //!
 //! - Transactions that are under way are *followed*: mined, replaced, dropped, taken back by a reorg.
 //!   What is open is sent again, at a higher fee once it has waited long enough.
-//! - [`seal`]: a tenant's entries since its last batch are hashed again from what is stored, and their
+//! - [`seal_due`]: a tenant's entries since its last batch are hashed again from what is stored, and their
 //!   root is written down as the tenant's next batch. What does not hash to what was acknowledged
 //!   halts that tenant alone.
 //! - Sealed batches that the contract does not have yet are *posted*, many tenants in one transaction:
@@ -26,7 +26,8 @@ mod sender;
 
 pub use anchorer::{Anchorer, Posted, RoundReport};
 pub use choose::difference;
+pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
 pub use poster::PostPolicy;
-pub use seal::{SealPolicy, seal};
+pub use seal::{SealReport, seal_due};
 pub use sender::Sender;

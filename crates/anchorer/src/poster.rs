@@ -37,8 +37,8 @@ pub struct PostPolicy {
     pub in_flight: usize,
     /// How long a daemon that has stopped renewing its lease still leads.
     pub lease: Duration,
-    /// How many blocks below the newest one is final, on a chain that does not say so itself; half as
-    /// many make it safe.
+    /// How many blocks below the newest one is final where the chain does not say so itself; half as
+    /// many make it safe. Far more than it takes: an endpoint may only fail to answer for once.
     pub final_depth: u64,
 }
 
@@ -46,10 +46,10 @@ impl Default for PostPolicy {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(30),
-            max_fee: 100_000_000_000,
+            max_fee: 10_000_000_000,
             in_flight: 4,
             lease: Duration::from_secs(15),
-            final_depth: 64,
+            final_depth: 1_000,
         }
     }
 }
@@ -113,7 +113,7 @@ impl Poster {
         let depth = self.policy.final_depth;
         let tagged = async |tag, depth: u64| match self.chain().header(tag).await {
             Ok(Some(header)) => header.number,
-            // A chain without such words: what lies deep enough.
+            // Not a word: what lies deep enough.
             Ok(None) | Err(_) => head.saturating_sub(depth),
         };
         let safe = tagged(BlockNumberOrTag::Safe, depth / 2).await;
@@ -234,8 +234,9 @@ impl Poster {
         let Some(newest) = intent.attempts.last() else { return Ok(()) };
         let sending = self.sent.lock().await.get(&newest.hash).copied();
         let Some(sending) = sending else { return self.publish(newest).await };
-        let waited = sending.first.elapsed() >= self.policy.patience;
-        if next && (waited || sending.underpriced) {
+        // A pool that wants more is given more sooner, but never races to the ceiling.
+        let patience = self.policy.patience / if sending.underpriced { 3 } else { 1 };
+        if next && sending.first.elapsed() >= patience {
             let network = Fees::of_network(self.chain()).await?;
             let old = Fees { max: newest.max_fee, tip: newest.tip };
             if let Some(fees) = old.bumped_within(network, self.policy.max_fee) {
@@ -253,7 +254,7 @@ impl Poster {
                 return Ok(());
             }
         }
-        if sending.last.elapsed() >= self.policy.patience / 3 || sending.underpriced {
+        if sending.last.elapsed() >= self.policy.patience / 3 {
             return self.publish(newest).await;
         }
         Ok(())

@@ -17,5 +17,6 @@ mod moment;
 mod output;
 mod proof;
 mod register;
+mod verifier;
 
 pub use app::main;

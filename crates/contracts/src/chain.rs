@@ -134,10 +134,8 @@ impl Chain {
         })?;
         let http = Http::with_client(client, url.0.clone());
         let local = http.guess_local();
-        let provider = RootProvider::new(RpcClient::new(http, local));
-        let contract = expected.contract.unwrap_or_else(crate::deployment::audit_anchor);
-        let (url, code_hash) = (url.clone(), B256::ZERO);
-        let mut chain = Self { provider, url, chain_id: 0, contract, code_hash, since: None };
+        let mut chain = Self::of(RootProvider::new(RpcClient::new(http, local)), url.clone());
+        chain.contract = expected.contract.unwrap_or(chain.contract);
         (chain.chain_id, chain.code_hash) = chain.identity().await?;
         if let Some(id) = expected.chain_id.filter(|id| *id != chain.chain_id) {
             let (endpoint, actual) = (chain.url.endpoint(), chain.chain_id);
@@ -152,6 +150,12 @@ impl Chain {
         let code = self.provider.get_code_at(self.contract).into_future();
         let code = self.ask("cannot read the contract's code", code).await?;
         Ok((id, keccak256(code)))
+    }
+
+    /// A connection that nothing is known of yet.
+    pub(crate) fn of(provider: RootProvider, url: RpcUrl) -> Self {
+        let contract = crate::deployment::audit_anchor();
+        Self { provider, url, chain_id: 0, contract, code_hash: B256::ZERO, since: None }
     }
 
     /// Refuses an address without code.
@@ -301,11 +305,8 @@ impl Chain {
         let filter = Filter::new()
             .address(self.contract)
             .event_signature(AuditAnchor::Anchored::SIGNATURE_HASH)
-            .topic1(tenant.as_b256())
-            .from_block(from)
-            .to_block(to);
-        let logs = self.ask("cannot read logs", self.provider.get_logs(&filter)).await?;
-        logs.iter().map(Logged::try_from).collect()
+            .topic1(tenant.as_b256());
+        self.logs(filter, from, to).await?.iter().map(Logged::try_from).collect()
     }
 
     /// The contract's heads of many tenants, in the same order.

@@ -139,6 +139,22 @@ pub enum StoreError {
         /// The chain.
         chain_id: u64,
     },
+    /// The application's role may not use the enqueue door, or the database has none.
+    #[error(
+        "this session may not enqueue ({0}): `cofferdam migrate --application ROLE` lets its role do so"
+    )]
+    MayNotEnqueue(DatabaseError),
+    /// The transaction has another tenant's or another chain's scope.
+    #[error(
+        "this transaction has the scope of another tenant or chain, so it cannot enqueue for tenant \
+             {tenant} on chain {chain_id}"
+    )]
+    OtherScope {
+        /// Whom it was to enqueue for.
+        tenant: TenantId,
+        /// The chain.
+        chain_id: u64,
+    },
     /// A tenant's entries would exceed what the contract can count.
     #[error("tenant {tenant} has reached seq {next}: the contract counts 2^56 − 1 entries")]
     Full {
@@ -252,11 +268,19 @@ impl StoreError {
         }
     }
 
-    /// Whether only this tenant's rows are at fault, so that other tenants can be gone on with.
-    pub fn is_of_tenant(&self) -> bool {
+    /// Whether a row with the same key is there already.
+    pub(crate) fn is_taken_key(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.code().as_deref() == Some("23505"))
+    }
+
+    /// Whether what is stored cannot be read, however often it is tried.
+    pub(crate) fn is_corruption(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::Halted { .. } | Self::BatchGap { .. } => true,
-            Self::UnknownTenant { .. } | Self::OutOfRange { .. } => true,
+            // Data exceptions and internal errors, such as a block or a text that is broken.
+            Self::Database { source, .. } => {
+                source.code().is_some_and(|code| code.starts_with("22") || code.starts_with("XX"))
+            }
+            Self::Corrupt { .. } => true,
             _ => false,
         }
     }

@@ -79,6 +79,11 @@ pub(crate) struct SealArgs {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) seal_entries: u64,
 
+    /// Seal it as soon as their fields have this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30,
+          value_parser = clap::value_parser!(u64).range(1..1 << 50))]
+    pub(crate) seal_bytes: u64,
+
     /// Seal it as soon as its oldest entry is this old
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) seal_age: u64,
@@ -86,7 +91,11 @@ pub(crate) struct SealArgs {
 
 impl SealArgs {
     pub(crate) fn policy(self) -> SealPolicy {
-        SealPolicy { max_entries: self.seal_entries, max_age: Duration::from_secs(self.seal_age) }
+        SealPolicy {
+            max_entries: self.seal_entries,
+            max_bytes: self.seal_bytes,
+            max_age: Duration::from_secs(self.seal_age),
+        }
     }
 }
 
@@ -94,7 +103,7 @@ impl SealArgs {
 #[command(next_help_heading = "Posting")]
 struct PostArgs {
     /// The most that a transaction may come to pay for a unit of gas
-    #[arg(long, value_name = "AMOUNT", default_value = "100gwei", value_parser = amount::wei)]
+    #[arg(long, value_name = "AMOUNT", default_value = "10gwei", value_parser = amount::wei)]
     max_fee: U256,
 
     /// How long a transaction waits before its fee is raised
@@ -225,7 +234,8 @@ async fn anchorer(chain: &Chain, url: &DatabaseUrl, args: &Args) -> Result<Ancho
     connect::follow(&sequencer, chain).await?;
     let sealer = Sealer::connect(url, chain.chain_id()).await?;
     let sender = Sender::new(chain.clone(), args.key.load(chain.chain_id())?);
-    Ok(Anchorer::new(sealer, sender, args.seal.policy()).posting(args.post.policy()))
+    let anchorer = Anchorer::new(sealer, sender, args.seal.policy());
+    Ok(anchorer.chaining(sequencer).posting(args.post.policy()))
 }
 
 /// An indexer of this chain's contract into this database.

@@ -162,7 +162,7 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     let registrar = Registrar::new(sequencer.clone(), sender.clone(), Deployment::default(), keys)?;
 
     let job = append::Job {
-        sequencer,
+        sequencer: sequencer.clone(),
         sources,
         format: Format::Auto,
         pinned: None,
@@ -172,9 +172,14 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     output.say(append::summary(&appended));
 
     let sealer = Sealer::connect(url, chain.chain_id()).await?;
-    let policy = SealPolicy { max_entries: args.seal_entries, max_age: Duration::from_secs(5) };
+    let policy = SealPolicy {
+        max_entries: args.seal_entries,
+        max_age: Duration::from_secs(5),
+        ..SealPolicy::default()
+    };
     let posting = PostPolicy { lease: LEASE, ..PostPolicy::default() };
-    let anchorer = Anchorer::new(sealer.clone(), sender, policy).posting(posting);
+    let anchorer =
+        Anchorer::new(sealer.clone(), sender, policy).chaining(sequencer).posting(posting);
     let indexer = run::indexer(chain, url).await?;
     let reader = Reader::connect(url, chain.chain_id()).await?;
     for _ in 0..ROUNDS {
