@@ -15,6 +15,7 @@ mod devnet;
 mod faults;
 mod ground;
 mod map;
+mod operate;
 mod policy;
 mod posting;
 mod receipts;

@@ -50,8 +50,8 @@ impl Caught {
 pub(super) struct Held(oneshot::Receiver<()>);
 
 impl Held {
-    /// Waits until the one who asked is let go (true) or is no more.
-    pub(super) async fn is_let_go(self, asker: &TcpStream) -> bool {
+    /// Waits until the one who asked is let go (true) or is no more (false).
+    pub(super) async fn let_go(self, asker: &TcpStream) -> bool {
         let mut byte = [0];
         tokio::select! {
             biased;

@@ -137,7 +137,7 @@ async fn requests(
             (b'Q', b"COMMIT") => {
                 let ran = std::mem::take(&mut ran);
                 if let Some(held) = traps.spring(&ran, When::Before)
-                    && !held.is_let_go(client.as_ref()).await
+                    && !held.let_go(client.as_ref()).await
                 {
                     return Ok(());
                 }
@@ -164,7 +164,7 @@ async fn answers(
         }
         let committed = committing.lock().unwrap().take();
         if let Some(held) = committed.and_then(|ran| traps.spring(&ran, When::After))
-            && !held.is_let_go(client.as_ref()).await
+            && !held.let_go(client.as_ref()).await
         {
             return Ok(());
         }

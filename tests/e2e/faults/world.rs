@@ -174,12 +174,17 @@ impl World {
 
     /// Starts a daemon that seals whatever there is.
     pub(crate) fn daemon(&mut self) -> Daemon {
+        self.daemon_with(&[])
+    }
+
+    /// Starts one with further arguments.
+    pub(crate) fn daemon_with(&mut self, args: &[&str]) -> Daemon {
         self.daemons += 1;
         let log = self.stack.dir().join(format!("daemon-{}.log", self.daemons));
         let said = File::create(&log).unwrap();
         let mut run =
             self.cofferdam("run --seal-age 0 --seal-entries 16 --poll 20 --lease 2 --patience 2");
-        run.stdout(said.try_clone().unwrap()).stderr(said);
+        run.args(args).stdout(said.try_clone().unwrap()).stderr(said);
         Daemon { child: run.spawn().unwrap(), log }
     }
 
@@ -351,8 +356,9 @@ impl World {
         for (n, entry) in log.entries.iter().enumerate() {
             tally.reordered += usize::from(entry.seq.get() != n as u64);
             let expected: Value = serde_json::from_str(&record(name, n)).unwrap();
+            let payload = expected["payload"].to_string();
             let intact = entry.verify(tenant, previous).is_ok()
-                && entry.fields.get(FieldName::Payload) == expected["payload"].to_string();
+                && entry.fields.get(FieldName::Payload) == payload;
             tally.lost += usize::from(!intact);
             previous = entry.entry_hash;
             hashes.push(previous);
