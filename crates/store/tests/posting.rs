@@ -190,7 +190,7 @@ async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
         let intent = ledger.record_intent(sender(), 5, &attempt(byte, 10), &items).await;
         let intent = intent.expect("recorded");
         assert_eq!((intent.id, intent.nonce), (B256::repeat_byte(1), 5));
-        assert_eq!(ledger.unsettled().await.expect("read"), [intent.clone()]);
+        assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
         assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), [], "under way");
         assert_eq!(ledger.costs().await.expect("read")[&tenant(1)].batches, 0);
         if byte == 1 {
