@@ -1,13 +1,13 @@
 //! From the command line to a command, and from its outcome to an exit code.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::{commands, output::Output};
+use crate::{commands, output::Output, settings};
 
 /// Anchors tenants' audit logs on a chain and proves to anyone what they hold.
 #[derive(Debug, Parser)]
@@ -24,6 +24,15 @@ struct Cli {
     /// What to log to standard error, such as `info` or `cofferdam_indexer=debug`
     #[arg(long, global = true, value_name = "FILTER", env = "COFFERDAM_LOG")]
     log: Option<String>,
+
+    /// Log one JSON object a line
+    #[arg(long, global = true, env = "COFFERDAM_LOG_JSON",
+          value_parser = clap::builder::FalseyValueParser::new())]
+    log_json: bool,
+
+    /// Take options of `run` that are not given from this file: `seal-age = 300`, one a line
+    #[arg(long, global = true, value_name = "FILE", env = "COFFERDAM_CONFIG")]
+    config: Option<PathBuf>,
 
     #[command(subcommand)]
     command: Command,
@@ -45,6 +54,7 @@ enum Command {
     Status(commands::status::Args),
     Costs(commands::costs::Args),
     Incident(commands::incident::Args),
+    Config(commands::config::Args),
     Receipt(commands::receipt::Args),
     Verify(commands::verify::Args),
     Audit(commands::audit::Args),
@@ -52,9 +62,17 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let line = match settings::complete(&Cli::command(), std::env::args_os().collect()) {
+        Ok(line) => line,
+        Err(error) => {
+            Output::new(false).error(&error);
+            return ExitCode::from(2);
+        }
+    };
+    let cli = Cli::parse_from(line);
     let daemon = matches!(cli.command, Command::Run(_) | Command::Anchor(_) | Command::Index(_));
-    log_to_stderr(cli.log.as_deref().unwrap_or(if daemon { "info" } else { "error" }));
+    let filter = cli.log.as_deref().unwrap_or(if daemon { "info" } else { "error" });
+    log_to_stderr(filter, cli.log_json);
     // Without a default provider reqwest panics, for http:// URLs too. Already set is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
@@ -85,6 +103,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => commands::status::run(args, &output).await,
             Command::Costs(args) => commands::costs::run(args, &output).await,
             Command::Incident(args) => commands::incident::run(args, &output).await,
+            Command::Config(args) => commands::config::run(args, &output).await,
             Command::Receipt(args) => commands::receipt::run(args, &output).await,
             Command::Verify(args) => commands::verify::run(args, &output).await,
             Command::Audit(args) => commands::audit::run(args, &output).await,
@@ -101,17 +120,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn log_to_stderr(filter: &str) {
+fn log_to_stderr(filter: &str, json: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
         eprintln!("warning: --log {filter}: {error}; logging errors only");
         EnvFilter::new("error")
     });
-    let layer = tracing_subscriber::fmt::layer()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .with_filter(filter)
-        .with_filter(filter_fn(|event| !prints_urls(event.target())));
+        .with_ansi(!json && std::io::stderr().is_terminal())
+        .with_target(false);
+    let layer = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
+    let layer = layer.with_filter(filter).with_filter(filter_fn(|it| !prints_urls(it.target())));
     tracing_subscriber::registry().with(layer).init();
 }
 

@@ -3,7 +3,10 @@
 //! URLs are taken as plain strings and parsed here: a parse error that clap prints would quote them,
 //! password and all.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use cofferdam_contracts::{
@@ -56,9 +59,19 @@ pub(crate) struct ChainArgs {
     /// The chain's id, such as 8453 for Base; an endpoint that serves another chain is refused
     #[arg(long, value_name = "N", env = "CHAIN_ID")]
     pub(crate) chain_id: Option<u64>,
+
+    /// How long the endpoint may take to answer; 30 by default
+    #[arg(long, value_name = "SECONDS", env = "COFFERDAM_RPC_TIMEOUT",
+          value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) rpc_timeout: Option<u64>,
 }
 
 impl ChainArgs {
+    fn expected(&self, contract: Option<Address>) -> Expected {
+        let patience = self.rpc_timeout.map(Duration::from_secs);
+        Expected { chain_id: self.chain_id, contract, patience }
+    }
+
     pub(crate) fn rpc_url(&self) -> Result<RpcUrl> {
         match &self.rpc_url {
             Some(url) => Ok(url.parse()?),
@@ -81,7 +94,7 @@ impl ChainArgs {
 
     /// Connects to one of the contracts. A deployment file must say what the chain does.
     pub(crate) async fn connect_to(&self, contract: Address) -> Result<Chain> {
-        let expected = Expected { chain_id: self.chain_id, contract: Some(contract) };
+        let expected = self.expected(Some(contract));
         let chain = Chain::connect_undeployed(&self.rpc_url()?, expected).await?;
         let Some(file) = &self.deployment else { return Ok(chain.demand_code()?) };
         file.check(&chain).await?;
@@ -94,7 +107,7 @@ impl ChainArgs {
             (Some(id), _) => Ok(id),
             (None, Some(_)) => {
                 let chain =
-                    Chain::connect_undeployed(&self.rpc_url()?, Expected::default()).await?;
+                    Chain::connect_undeployed(&self.rpc_url()?, self.expected(None)).await?;
                 Ok(chain.chain_id())
             }
             (None, None) => bail!("no chain given; pass --chain-id or set CHAIN_ID"),

@@ -13,10 +13,14 @@ mod commands;
 mod connect;
 pub mod ingest;
 mod keys;
+mod metrics;
 mod moment;
 mod output;
 mod proof;
 mod register;
+mod settings;
 mod verifier;
+mod watch;
+mod webhook;
 
 pub use app::main;

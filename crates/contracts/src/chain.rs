@@ -21,7 +21,8 @@ use url::Url;
 
 use crate::{AuditAnchor, ChainError, IAuditAnchor, Logged, Revert};
 
-/// How long an endpoint may take to answer: an answer that never comes must not stop a daemon.
+/// How long an endpoint may take to answer, unless said otherwise: an answer that never comes must not
+/// stop a daemon.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An RPC URL. It often holds a key, so it is printed without path, query and credentials.
@@ -82,13 +83,15 @@ impl fmt::Debug for RpcUrl {
     }
 }
 
-/// What the caller knows of the chain beforehand.
+/// What the caller knows of the chain and its endpoint beforehand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Expected {
     /// The chain's id; any when `None`.
     pub chain_id: Option<u64>,
     /// AuditAnchor's address; where CREATE2 puts it when `None`.
     pub contract: Option<Address>,
+    /// How long the endpoint may take to answer; half a minute when `None`.
+    pub patience: Option<Duration>,
 }
 
 /// What of a block's header is used here.
@@ -126,7 +129,8 @@ impl Chain {
 
     /// Connects like [`Chain::connect`], but takes an address where nothing is deployed yet.
     pub async fn connect_undeployed(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
-        let client = reqwest::Client::builder().timeout(PATIENCE).build();
+        let client =
+            reqwest::Client::builder().timeout(expected.patience.unwrap_or(PATIENCE)).build();
         let client = client.map_err(|error| ChainError::Rpc {
             what: "cannot make an HTTP client",
             endpoint: url.endpoint(),

@@ -105,15 +105,23 @@ impl Sealer {
         batches: &[(TenantId, BatchIndex)],
     ) -> Result<Intent> {
         let items = u32::try_from(batches.len());
+        let mut tx = self.fenced().await?;
+        // The same transaction once more: a reorg took it back after it was settled.
+        let settled = self.settled_as(&mut tx, attempt).await?;
         let intent = Intent {
-            id: attempt.hash,
+            id: settled.unwrap_or(attempt.hash),
             sender,
             nonce,
             items: items.map_err(|_| StoreError::OutOfRange { what: "the number of batches" })?,
             attempts: vec![attempt.clone()],
             outcome: Outcome::Open,
         };
-        let mut tx = self.fenced().await?;
+        if settled.is_some() {
+            self.unsettle(&mut tx, &intent, attempt).await?;
+            clear(&mut tx, self.handle.chain(), &intent, None, None).await?;
+            tx.commit().await.map_err(StoreError::database("record a transaction"))?;
+            return Ok(intent);
+        }
         self.insert_attempt(&mut tx, &intent, attempt).await?;
         let tenants: Vec<_> = batches.iter().map(|(tenant, _)| tenant.as_b256().0).collect();
         let indexes: Result<Vec<_>> =
@@ -131,6 +139,44 @@ impl Sealer {
         .map_err(StoreError::database("record what a transaction carries"))?;
         tx.commit().await.map_err(StoreError::database("record a transaction"))?;
         Ok(intent)
+    }
+
+    /// The settled intent that this attempt belongs to, if it was made before.
+    async fn settled_as(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        attempt: &Attempt,
+    ) -> Result<Option<B256>> {
+        let row = sqlx::query(
+            "SELECT intent FROM cofferdam.transactions WHERE chain_id = $1 AND tx_hash = $2 AND settled",
+        )
+        .bind(self.handle.chain())
+        .bind(attempt.hash.as_slice())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(StoreError::database("look for a transaction"))?;
+        row.map(|row| row.hash("intent")).transpose()
+    }
+
+    /// Follows an attempt of a settled intent again; its other attempts are gone for good.
+    async fn unsettle(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        intent: &Intent,
+        attempt: &Attempt,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE cofferdam.transactions SET settled = false, raw = $4 \
+             WHERE chain_id = $1 AND intent = $2 AND tx_hash = $3",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(attempt.hash.as_slice())
+        .bind(attempt.raw.as_ref())
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::database("record a transaction"))?;
+        Ok(())
     }
 
     /// Writes down another attempt at the same thing, before it is sent.
@@ -330,32 +376,9 @@ impl Sealer {
         taken_at: Option<i64>,
         anchored: Option<bool>,
     ) -> Result<()> {
-        let doing = "write down what became of a transaction";
         let mut tx = self.fenced().await?;
-        sqlx::query(
-            "UPDATE cofferdam.transactions SET outcome = CASE WHEN $3::bigint IS NULL THEN NULL \
-                     ELSE 'dropped' END, \
-                 block_number = $3, block_hash = NULL, gas_used = NULL, effective_gas_price = NULL, \
-                 fee = NULL, l1_fee = NULL, operator_fee = NULL \
-             WHERE chain_id = $1 AND intent = $2",
-        )
-        .bind(self.handle.chain())
-        .bind(intent.id.as_slice())
-        .bind(taken_at)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database(doing))?;
-        sqlx::query(
-            "UPDATE cofferdam.postings SET anchored = $3, gas = NULL, fee = NULL \
-             WHERE chain_id = $1 AND intent = $2",
-        )
-        .bind(self.handle.chain())
-        .bind(intent.id.as_slice())
-        .bind(anchored)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database(doing))?;
-        tx.commit().await.map_err(StoreError::database(doing))
+        clear(&mut tx, self.handle.chain(), intent, taken_at, anchored).await?;
+        tx.commit().await.map_err(StoreError::database(RESET))
     }
 
     /// Writes down that nothing about an intent can change any more.
@@ -372,6 +395,42 @@ impl Sealer {
         .map_err(StoreError::database("settle a transaction"))?;
         tx.commit().await.map_err(StoreError::database("settle a transaction"))
     }
+}
+
+const RESET: &str = "write down what became of a transaction";
+
+/// Takes back what was known of an intent's attempts and batches.
+async fn clear(
+    tx: &mut Transaction<'static, Postgres>,
+    chain: i64,
+    intent: &Intent,
+    taken_at: Option<i64>,
+    anchored: Option<bool>,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE cofferdam.transactions SET outcome = CASE WHEN $3::bigint IS NULL THEN NULL \
+                 ELSE 'dropped' END, \
+             block_number = $3, block_hash = NULL, gas_used = NULL, effective_gas_price = NULL, \
+             fee = NULL, l1_fee = NULL, operator_fee = NULL \
+         WHERE chain_id = $1 AND intent = $2",
+    )
+    .bind(chain)
+    .bind(intent.id.as_slice())
+    .bind(taken_at)
+    .execute(&mut **tx)
+    .await
+    .map_err(StoreError::database(RESET))?;
+    sqlx::query(
+        "UPDATE cofferdam.postings SET anchored = $3, gas = NULL, fee = NULL \
+         WHERE chain_id = $1 AND intent = $2",
+    )
+    .bind(chain)
+    .bind(intent.id.as_slice())
+    .bind(anchored)
+    .execute(&mut **tx)
+    .await
+    .map_err(StoreError::database(RESET))?;
+    Ok(())
 }
 
 /// A sum in parts that differ by one at most and add up to it.

@@ -52,6 +52,7 @@ mod tamper;
 mod tenant_tx;
 mod types;
 mod url;
+mod vitals;
 
 pub use appender::Appender;
 pub use enqueue::enqueue;
@@ -75,3 +76,4 @@ pub use types::{
     MirroredEvent, SealPolicy, SealSettings, SealedBatch, Tenant,
 };
 pub use url::DatabaseUrl;
+pub use vitals::Vitals;

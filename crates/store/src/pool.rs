@@ -1,6 +1,6 @@
 //! Pools: one role and one chain each, checked before first use.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres, Transaction,
@@ -179,6 +179,12 @@ fn not_migrated(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
             login: url.user().to_owned(),
             reason: refused.message().to_owned(),
         },
-        None => StoreError::database("connect")(error),
+        None => StoreError::database("connect")(match error {
+            // Whoever hangs up in the middle of the greeting is a proxy with no server behind it.
+            sqlx::Error::Protocol(said) => {
+                sqlx::Error::Io(io::Error::new(io::ErrorKind::ConnectionAborted, said))
+            }
+            error => error,
+        }),
     }
 }

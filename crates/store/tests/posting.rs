@@ -179,6 +179,34 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
 }
 
 #[tokio::test]
+async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
+    let database = database().await;
+    let plain = sealer(&database, &[1]).await;
+    let ledger = lead(&plain).await;
+    let batches = [database.seal(CHAIN, tenant(1)).await];
+    let items = carried(&batches);
+    // Whichever of its attempts it is that is made again.
+    for byte in [1, 2] {
+        let intent = ledger.record_intent(sender(), 5, &attempt(byte, 10), &items).await;
+        let intent = intent.expect("recorded");
+        assert_eq!((intent.id, intent.nonce), (B256::repeat_byte(1), 5));
+        assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
+        assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), [], "under way");
+        assert_eq!(ledger.costs().await.expect("read")[&tenant(1)].batches, 0);
+        if byte == 1 {
+            ledger.record_attempt(&intent, &attempt(2, 10)).await.expect("recorded");
+        }
+        ledger.mined(&intent, &mined(2, items.clone())).await.expect("written");
+        ledger.settle(&intent).await.expect("settled");
+        assert_eq!(ledger.unsettled().await.expect("read"), []);
+        let cost = ledger.costs().await.expect("read")[&tenant(1)];
+        assert_eq!((cost.batches, cost.fee), (1, U256::from(345)), "once");
+        // The event is not there any more: nobody has seen it anchored.
+        assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+    }
+}
+
+#[tokio::test]
 async fn a_batchs_stages_follow_the_canonical_event_and_the_chains_own_words() {
     let database = database().await;
     let plain = sealer(&database, &[1]).await;

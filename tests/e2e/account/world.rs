@@ -109,7 +109,7 @@ impl World {
         let url = anvil.rpc_url().clone().into();
         let chain = Chain::connect_undeployed(&url, Expected::default()).await.unwrap();
         deploy(&chain).await;
-        let expected = Expected { chain_id: Some(chain_id), contract: None };
+        let expected = Expected { chain_id: Some(chain_id), ..Expected::default() };
         let chain = Chain::connect(&url, expected).await.unwrap();
         Self { anvil, chain, deployment: Deployment::default(), dir }
     }

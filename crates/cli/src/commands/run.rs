@@ -1,22 +1,32 @@
 //! `cofferdam run`, `anchor` and `index`: the daemon and its halves.
 
-use std::{process::ExitCode, time::Duration};
+use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
-use cofferdam_contracts::Chain;
+use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_indexer::{Indexer, Progress};
-use cofferdam_store::{DatabaseUrl, Mirror, Sealer, Sequencer};
-use eyre::{Result, WrapErr};
+use cofferdam_store::{DatabaseUrl, Mirror, Sealer, Sequencer, StoreError};
+use eyre::{Report, Result, WrapErr};
 use serde_json::json;
-use tokio::sync::watch;
-use tracing::info;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
 
 use crate::{
     amount,
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     output::{Output, counted},
+    watch::{Watch, Watched},
+    webhook::Webhook,
 };
+
+/// How long to wait before what is away is tried again: doubled from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+/// How long the parts may take to end once they are told to. They can be cut off anywhere.
+const GRACE: Duration = Duration::from_secs(4);
 
 /// Seal, anchor and mirror until stopped
 #[derive(Debug, clap::Args)]
@@ -24,8 +34,9 @@ use crate::{
 Example:
   cofferdam run --seal-age 300 --rpc-url https://… --keystore anchorer.json --password-file pw
 
-Ctrl-C or SIGTERM ends it within seconds. Killed at any point, it takes up where it was. Of several on
-one database one leads, and another takes over within the lease when it is gone.")]
+Ctrl-C or SIGTERM ends it within 5 s. Killed at any point, it takes up where it was. Of several on one
+database one leads, and another takes over within the lease when it is gone. A node or a database that is
+away is waited for, also in the beginning.")]
 pub(crate) struct Args {
     #[command(flatten)]
     seal: SealArgs,
@@ -34,11 +45,31 @@ pub(crate) struct Args {
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(crate) watch: WatchArgs,
     #[command(flatten)]
-    chain: ChainArgs,
+    pub(crate) database: DatabaseArgs,
     #[command(flatten)]
-    key: KeyArgs,
+    pub(crate) chain: ChainArgs,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Watching")]
+pub(crate) struct WatchArgs {
+    /// Serve /healthz, /readyz and, for Prometheus, /metrics at this address
+    #[arg(long, value_name = "IP:PORT", env = "COFFERDAM_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Post every incident to this URL, as one JSON object
+    #[arg(long, value_name = "URL", env = "COFFERDAM_WEBHOOK", hide_env_values = true)]
+    webhook: Option<String>,
+}
+
+impl WatchArgs {
+    pub(crate) fn webhook(&self) -> Result<Option<Webhook>> {
+        self.webhook.as_deref().map(Webhook::new).transpose()
+    }
 }
 
 /// Seal and anchor, without mirroring
@@ -144,13 +175,55 @@ impl PaceArgs {
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
-    let (chain, url) = open(&args.chain, &args.database).await?;
-    let anchorer = anchorer(&chain, &url, &args).await?;
-    let indexer = indexer(&chain, &url).await?;
-    info!(chain = chain.chain_id(), contract = %chain.contract(), "running");
-    daemon(anchorer, indexer, args.pace.poll(), interrupted()).await;
+    let mut interrupted = pin!(interrupted());
+    let (watch, webhook) = (Watch::default(), args.watch.webhook()?);
+    if let Some(at) = args.watch.listen {
+        info!(at = %watch.listen(at).await?, "listening");
+    }
+    let opened = tokio::select! {
+        opened = patiently(async || parts(&args).await) => Some(opened?),
+        () = &mut interrupted => None,
+    };
+    if let Some((chain, anchorer, indexer, watched)) = opened {
+        info!(chain = chain.chain_id(), contract = %chain.contract(), "running");
+        if let Some(webhook) = webhook {
+            tokio::spawn(webhook.run(watched.sealer.clone(), chain.chain_id()));
+        }
+        watch.begin(watched);
+        daemon(anchorer, indexer, args.pace.poll(), interrupted).await;
+    }
     output.say("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that a daemon is made of.
+async fn parts(args: &Args) -> Result<(Chain, Anchorer, Indexer, Watched)> {
+    let (chain, url) = open(&args.chain, &args.database).await?;
+    let sealer = Sealer::connect(&url, chain.chain_id()).await?;
+    let (anchorer, payer) = anchorer(&chain, &url, sealer.clone(), args).await?;
+    let indexer = indexer(&chain, &url).await?;
+    Ok((chain.clone(), anchorer, indexer, Watched { chain, sealer, payer }))
+}
+
+/// Tries until nothing that is needed is away. What will not come by itself is an error at once.
+async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut pause = PAUSE.0;
+    loop {
+        match attempt().await {
+            Err(error) if is_away(&error) => {
+                warn!(error = format!("{error:#}"), "cannot start yet, trying again");
+            }
+            outcome => return outcome,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Whether the node or the database cannot be reached, or not now.
+fn is_away(error: &Report) -> bool {
+    let node = || matches!(error.downcast_ref(), Some(ChainError::Rpc { .. }));
+    node() || error.downcast_ref().is_some_and(StoreError::is_transient)
 }
 
 /// Runs both halves until it is time to stop.
@@ -168,13 +241,14 @@ pub(crate) async fn daemon(
     let indexing = tokio::spawn(async move { indexer.run(poll, stopped).await });
     until.await;
     let _ = stop.send(true);
-    let _ = tokio::join!(anchoring, indexing);
+    let _ = timeout(GRACE, async { tokio::join!(anchoring, indexing) }).await;
 }
 
 pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode> {
     let AnchorArgs { once, run: args } = args;
     let (chain, url) = open(&args.chain, &args.database).await?;
-    let anchorer = anchorer(&chain, &url, &args).await?;
+    let sealer = Sealer::connect(&url, chain.chain_id()).await?;
+    let (anchorer, _) = anchorer(&chain, &url, sealer, &args).await?;
     if !once {
         anchorer.run(args.pace.poll(), until_interrupted()).await;
         output.say("stopped");
@@ -229,13 +303,19 @@ async fn open(chain: &ChainArgs, database: &DatabaseArgs) -> Result<(Chain, Data
     Ok((chain.connect().await?, url))
 }
 
-async fn anchorer(chain: &Chain, url: &DatabaseUrl, args: &Args) -> Result<Anchorer> {
+/// An anchorer of this chain's tenants, and the address of its key.
+async fn anchorer(
+    chain: &Chain,
+    url: &DatabaseUrl,
+    sealer: Sealer,
+    args: &Args,
+) -> Result<(Anchorer, Address)> {
     let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
     connect::follow(&sequencer, chain).await?;
-    let sealer = Sealer::connect(url, chain.chain_id()).await?;
     let sender = Sender::new(chain.clone(), args.key.load(chain.chain_id())?);
+    let payer = sender.address();
     let anchorer = Anchorer::new(sealer, sender, args.seal.policy());
-    Ok(anchorer.chaining(sequencer).posting(args.post.policy()))
+    Ok((anchorer.chaining(sequencer).posting(args.post.policy()), payer))
 }
 
 /// An indexer of this chain's contract into this database.

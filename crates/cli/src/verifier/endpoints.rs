@@ -56,7 +56,8 @@ impl Endpoints {
     async fn connect(&self) -> eyre::Result<Vec<Endpoint>> {
         let policy = self.policy();
         let (chain_id, contract) = (policy.chain_id, policy.contract);
-        let expected = Expected { chain_id: Some(chain_id), contract: Some(contract) };
+        let expected =
+            Expected { chain_id: Some(chain_id), contract: Some(contract), ..Expected::default() };
         let mut connected = vec![];
         for url in &self.trust.urls {
             let chain = Chain::connect(url, expected).await?;

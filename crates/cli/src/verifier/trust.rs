@@ -117,6 +117,7 @@ impl TrustArgs {
             deployment: self.deployment.clone(),
             contract: self.contract,
             chain_id: self.chain_id,
+            ..ChainArgs::default()
         })
     }
 

@@ -1,0 +1,99 @@
+//! Tells somebody of every incident.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use alloy::{primitives::B256, transports::http::reqwest};
+use cofferdam_store::{Incident, Sealer, StoreError};
+use eyre::{Result, bail};
+use serde_json::json;
+use tokio::time::sleep;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::moment::rfc3339;
+
+/// How often to look for incidents.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long whoever is told may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where incidents are posted to. The URL often holds a secret, so only its origin is printed.
+#[derive(Clone)]
+pub(crate) struct Webhook {
+    url: Url,
+    client: reqwest::Client,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url.origin().ascii_serialization())
+    }
+}
+
+impl Webhook {
+    pub(crate) fn new(url: &str) -> Result<Self> {
+        // The parser's own error is dropped: it could quote the URL.
+        let url = match url.parse::<Url>() {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+            _ => bail!("--webhook is not an http:// or https:// URL"),
+        };
+        let client = reqwest::Client::builder().timeout(PATIENCE).build();
+        let client = client.map_err(|_| eyre::eyre!("cannot make an HTTP client"))?;
+        Ok(Self { url, client })
+    }
+
+    /// Posts every open incident once, again after a restart, and until it is taken. Never returns.
+    pub(crate) async fn run(self, sealer: Sealer, chain_id: u64) {
+        let mut told = HashSet::new();
+        let mut pause = EVERY;
+        loop {
+            match self.tell(&sealer, chain_id, &mut told).await {
+                Ok(()) => pause = EVERY,
+                Err(error) => {
+                    pause = (pause * 2).min(Duration::from_secs(60));
+                    warn!(webhook = ?self, %error, "nobody was told of an incident, trying again");
+                }
+            }
+            sleep(pause).await;
+        }
+    }
+
+    async fn tell(
+        &self,
+        sealer: &Sealer,
+        chain_id: u64,
+        told: &mut HashSet<B256>,
+    ) -> Result<(), String> {
+        let incidents =
+            sealer.incidents(1_000).await.map_err(|error: StoreError| error.to_string())?;
+        let open: Vec<_> = incidents.into_iter().filter(|it| it.resolved_at.is_none()).collect();
+        // One that was decided on and is found again is told again.
+        told.retain(|id| open.iter().any(|incident| incident.id == *id));
+        for incident in open.iter().rev().filter(|it| !told.contains(&it.id)).collect::<Vec<_>>() {
+            self.post(incident, chain_id).await?;
+            info!(webhook = ?self, incident = %incident.id, "told of an incident");
+            told.insert(incident.id);
+        }
+        Ok(())
+    }
+
+    async fn post(&self, incident: &Incident, chain_id: u64) -> Result<(), String> {
+        let Incident { id, tenant, kind, detail, at, .. } = incident;
+        let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let body = json!({
+            "incident": id, "chainId": chain_id, "tenantId": tenant, "kind": kind, "detail": detail,
+            "at": rfc3339(at),
+        });
+        let request = self.client.post(self.url.clone()).body(body.to_string());
+        let sent = request.header("content-type", "application/json").send().await;
+        let answer = sent.map_err(|error| error.without_url().to_string())?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(format!("it answers {status}")),
+        }
+    }
+}
