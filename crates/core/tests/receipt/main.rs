@@ -7,3 +7,4 @@ mod golden;
 mod level1;
 mod level2;
 mod sample;
+mod second;
