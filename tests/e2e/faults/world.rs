@@ -183,7 +183,7 @@ impl World {
         let log = self.stack.dir().join(format!("daemon-{}.log", self.daemons));
         let said = File::create(&log).unwrap();
         let mut run =
-            self.cofferdam("run --seal-age 0 --seal-entries 16 --poll 20 --lease 2 --patience 2");
+            self.cofferdam("run --seal-age 0 --seal-entries 16 --poll 100 --lease 2 --patience 2");
         run.args(args).stdout(said.try_clone().unwrap()).stderr(said);
         Daemon { child: run.spawn().unwrap(), log }
     }
