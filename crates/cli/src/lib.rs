@@ -13,6 +13,7 @@ mod commands;
 mod connect;
 pub mod ingest;
 mod keys;
+mod metrics;
 mod moment;
 mod output;
 mod proof;

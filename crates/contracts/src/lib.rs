@@ -6,6 +6,7 @@
 //!   that the contract is there; every read goes through it.
 //! - [`deployment`]: where the contracts are, which is the same on every chain (CREATE2).
 //! - [`account`]: what one needs off-chain to act for a SmartAccount.
+//! - [`LogReader`]: logs as rows of the mirror.
 //! - [`Revert`]: why a contract refused, by the error's name, and what to do about it.
 //! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs, plain or nested for an account.
 
@@ -15,6 +16,7 @@ mod chain;
 pub mod deployment;
 mod error;
 mod event;
+mod logs;
 mod revert;
 pub mod signing;
 
@@ -29,4 +31,5 @@ pub use bindings::{
 pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
+pub use logs::{LogReader, LogsAnswer, ReadLog, WireError, WireLog};
 pub use revert::Revert;

@@ -44,17 +44,15 @@ mod types;
 mod url;
 
 pub use appender::Appender;
+pub use cofferdam_core::mirror::LogPosition;
 pub use entry::{Appended, EntryFault, NewEntry, NewEntryError, StoredEntry};
 pub use error::{AppendError, DatabaseError, Result, StoreError};
 pub use migrate::{MigrateReport, check_admin, migrate};
-pub use mirror::{Applied, Mirror};
+pub use mirror::{Applied, Hole, Mirror, MirrorHead, MirrorState};
 pub use reader::Reader;
 pub use sealer::{Incident, Sealer, SentTransaction, Totals, TransactionOutcome};
 pub use sequencer::{AddTenant, Sequencer};
 pub use tamper::flip_one_bit;
 pub use tenant_tx::TenantTx;
-pub use types::{
-    AnchoredAt, AnchoredEvent, AnchorerSetEvent, Checkpoint, Deployment, Head, LogPosition,
-    MirroredEvent, SealedBatch, Tenant,
-};
+pub use types::{AnchoredAt, AnchoredEvent, Checkpoint, Deployment, Head, SealedBatch, Tenant};
 pub use url::DatabaseUrl;

@@ -5,11 +5,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use cofferdam_core::{Address, Seq};
-use cofferdam_store::{
-    AnchorerSetEvent, Mirror, MirroredEvent, Reader, Sealer, SentTransaction, Sequencer, StoreError,
+use cofferdam_core::{Address, Seq, mirror::MirrorTable};
+use cofferdam_store::{Mirror, Reader, Sealer, SentTransaction, Sequencer, StoreError};
+use common::{
+    CHAIN, Database, anchored, anchored_row, block, database, entries, entry, position, sample,
+    tenant,
 };
-use common::{CHAIN, Database, anchored, block, database, entries, entry, position, tenant};
 use futures::StreamExt;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
@@ -29,22 +30,22 @@ async fn populated() -> Database {
             .await
             .expect("registered");
         let mut events = Vec::new();
-        for (log, &byte) in (0..).zip(tenants) {
+        for (tens, &byte) in (0..).step_by(10).zip(tenants) {
             sequencer.add_tenant(&format!("t{byte}"), tenant(byte)).await.expect("added");
             let count = usize::from(byte) * 3;
             sequencer.appender().append(tenant(byte), entries(0..count)).await.expect("appended");
             let batch = database.seal(chain, tenant(byte)).await;
-            events.push(MirroredEvent::Anchored(anchored(&batch, 5, 2 * log)));
-            events.push(MirroredEvent::AnchorerSet(AnchorerSetEvent {
-                tenant: tenant(byte),
-                anchorer: Address::repeat_byte(byte),
-                nonce: 0,
-                position: position(5, 2 * log + 1),
+            events.push(anchored_row(anchored(&batch, 5, tens)));
+            let others =
+                MirrorTable::ALL.into_iter().filter(|table| *table != MirrorTable::Anchored);
+            events.extend(others.zip(tens + 1..).map(|(table, log)| {
+                let event = table.events().next().expect("an event");
+                sample(event, 0, tenant(byte), position(5, log))
             }));
             sealer.halt(tenant(byte), "test", "no reason").await.expect("halted");
         }
         let blocks = [(5, block(5).hash)];
-        mirror.apply(None, block(5), &blocks, events).await.expect("applied");
+        mirror.apply(None, block(5), &blocks, &events).await.expect("applied");
         let sent = SentTransaction { hash: block(7).hash, nonce: 0, items: 2 };
         sealer.record_transaction(&sent).await.expect("recorded");
     }
@@ -332,7 +333,8 @@ async fn i7_without_a_scope_the_database_returns_nothing() {
     let database = populated().await;
     let mut raw = database.raw(None).await;
     let relations = relations(&mut raw).await;
-    let tenant_data = ["entries", "tag_keys", "anchored", "anchorer_set"];
+    let mirrored = MirrorTable::ALL.map(MirrorTable::name);
+    let tenant_data = [&["entries", "tag_keys"][..], &mirrored].concat();
     for role in ROLES {
         // Neither tenant nor chain: nothing at all. A chain without a tenant: no tenant data.
         for with_chain in [false, true] {

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod append;
 pub(crate) mod devnet;
+pub(crate) mod index;
 pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod receipt;

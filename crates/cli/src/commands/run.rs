@@ -1,17 +1,18 @@
-//! `cofferdam run`, `anchor` and `index`: the daemon and its halves.
+//! `cofferdam run` and `anchor`: the daemon and its first half.
 
 use std::{process::ExitCode, time::Duration};
 
 use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};
 use cofferdam_contracts::Chain;
-use cofferdam_indexer::{Indexer, Progress};
-use cofferdam_store::{DatabaseUrl, Mirror, Sealer, Sequencer};
-use eyre::{Result, WrapErr};
+use cofferdam_indexer::Indexer;
+use cofferdam_store::{DatabaseUrl, Sealer, Sequencer};
+use eyre::Result;
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
+    commands::index,
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     output::Output,
 };
@@ -49,23 +50,6 @@ pub(crate) struct AnchorArgs {
     run: Args,
 }
 
-/// Mirror the contract's events, without anchoring
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  cofferdam index --once         mirrors up to the chain's head and exits")]
-pub(crate) struct IndexArgs {
-    /// Up to the chain's present head, then exit
-    #[arg(long)]
-    once: bool,
-    #[command(flatten)]
-    pace: PaceArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    chain: ChainArgs,
-}
-
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Sealing")]
 pub(crate) struct SealArgs {
@@ -95,7 +79,7 @@ pub(crate) struct PaceArgs {
 }
 
 impl PaceArgs {
-    fn poll(self) -> Duration {
+    pub(crate) fn poll(self) -> Duration {
         Duration::from_millis(self.poll)
     }
 }
@@ -103,7 +87,7 @@ impl PaceArgs {
 pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let (chain, url) = open(&args.chain, &args.database).await?;
     let anchorer = anchorer(&chain, &url, &args.key, args.seal).await?;
-    let indexer = indexer(&chain, &url).await?;
+    let indexer = index::indexer(&chain, &url, args.chain.deployment(), vec![]).await?;
     info!(chain = chain.chain_id(), contract = %chain.contract(), "running");
     daemon(anchorer, indexer, args.pace.poll(), interrupted()).await;
     output.say("stopped");
@@ -161,25 +145,6 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
     Ok(if report.troubled.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub(crate) async fn index(args: IndexArgs, output: &Output) -> Result<ExitCode> {
-    let (chain, url) = open(&args.chain, &args.database).await?;
-    let indexer = indexer(&chain, &url).await?;
-    if !args.once {
-        indexer.run(args.pace.poll(), until_interrupted()).await;
-        output.say("stopped");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Progress { block, events, anchored, incidents, rewound } = indexer.catch_up().await?;
-    output.result(
-        &json!({
-            "block": block, "events": events, "anchored": anchored, "incidents": incidents,
-            "rewound": rewound,
-        }),
-        format!("mirrored {events} events up to block {block}; {incidents} incidents"),
-    );
-    Ok(if incidents == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 /// Connects to the chain and checks that the database follows its contract.
 async fn open(chain: &ChainArgs, database: &DatabaseArgs) -> Result<(Chain, DatabaseUrl)> {
     let url = database.url()?;
@@ -199,15 +164,7 @@ async fn anchorer(
     Ok(Anchorer::new(sealer, sender, seal.policy()))
 }
 
-/// An indexer of this chain's contract into this database.
-pub(crate) async fn indexer(chain: &Chain, url: &DatabaseUrl) -> Result<Indexer> {
-    let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
-    let deployment = connect::follow(&sequencer, chain).await?;
-    let mirror = Mirror::connect(url, chain.chain_id()).await.wrap_err("cannot mirror")?;
-    Ok(Indexer::new(mirror, chain.clone(), deployment.from_block))
-}
-
-fn until_interrupted() -> watch::Receiver<bool> {
+pub(crate) fn until_interrupted() -> watch::Receiver<bool> {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         interrupted().await;

@@ -15,7 +15,7 @@ use cofferdam_store::{Reader, Sealer, Sequencer};
 use eyre::{Result, bail};
 
 use crate::{
-    commands::{append, run, verify},
+    commands::{append, index, run, verify},
     connect,
     ingest::{self, Format},
     output::Output,
@@ -172,7 +172,7 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     let sealer = Sealer::connect(url, chain.chain_id()).await?;
     let policy = SealPolicy { max_entries: args.seal_entries, max_age: Duration::from_secs(5) };
     let anchorer = Anchorer::new(sealer.clone(), sender, policy);
-    let indexer = run::indexer(chain, url).await?;
+    let indexer = index::indexer(chain, url, Deployment::default(), vec![]).await?;
     let reader = Reader::connect(url, chain.chain_id()).await?;
     for _ in 0..ROUNDS {
         let round = anchorer.round(true).await?;
