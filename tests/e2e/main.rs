@@ -7,13 +7,16 @@
 mod account;
 mod agent;
 mod attack;
+mod auditor;
 mod bad_input;
 mod crash;
 mod deploy;
 mod devnet;
 mod ground;
 mod map;
+mod mirror;
 mod policy;
+mod posting;
 mod receipts;
 mod refusals;
 mod reorg;

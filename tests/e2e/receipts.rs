@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::support::{Outcome, Stack, program, records, run};
 
 /// A stack whose `acme` has entries 0 to 4 in its first batch, and `globex` two.
-async fn stack() -> Stack {
+pub(crate) async fn stack() -> Stack {
     Stack::with(&(records("acme", 0..5) + &records("globex", 0..2))).await
 }
 
@@ -274,7 +274,9 @@ async fn hostile_receipts_are_refused_and_unreadable_ones_are_not_judged() {
     let (receipt, policy) = (stack.file("r.json", &text), stack.data().join("verifier.json"));
     let absent = stack.dir().join("absent.json");
     run(&mut verify(absent.clone(), policy.clone())).await.fails_saying(2, &["absent.json"]);
-    run(&mut verify(stack.dir().into(), policy)).await.fails_saying(2, &["cannot read"]);
+    let empty = stack.dir().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    run(&mut verify(empty, policy)).await.fails_saying(2, &["no receipts"]);
     run(&mut verify(receipt.clone(), absent)).await.fails_saying(2, &["absent.json"]);
     let nonsense = stack.file("policy.json", "{\"chainId\":31337}");
     run(&mut verify(receipt, nonsense)).await.fails_saying(2, &["not a verifier policy"]);

@@ -324,10 +324,15 @@ pub(crate) fn records(tenant: &str, numbers: std::ops::Range<usize>) -> String {
 
 /// A source of random numbers whose seed is printed, and can be given.
 pub(crate) fn random(test: &str) -> StdRng {
+    StdRng::seed_from_u64(seed(test))
+}
+
+/// A seed that is printed, and can be given.
+pub(crate) fn seed(test: &str) -> u64 {
     let given = std::env::var("COFFERDAM_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed = given.unwrap_or_else(|| rand::rng().random());
     println!("{test}: COFFERDAM_TEST_SEED={seed}");
-    StdRng::seed_from_u64(seed)
+    seed
 }
 
 /// Real CloudTrail records, where they are; `COFFERDAM_CLOUDTRAIL_DATA` names another place.

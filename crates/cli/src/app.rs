@@ -38,12 +38,16 @@ enum Command {
     Policy(commands::policy::Args),
     Agent(commands::agent::Args),
     Append(commands::append::Args),
+    Intake(commands::intake::Args),
     Run(commands::run::Args),
     Anchor(commands::run::AnchorArgs),
     Index(commands::index::Args),
     Status(commands::status::Args),
+    Costs(commands::costs::Args),
+    Incident(commands::incident::Args),
     Receipt(commands::receipt::Args),
     Verify(commands::verify::Args),
+    Audit(commands::audit::Args),
 }
 
 /// Runs the command line of this process.
@@ -56,7 +60,8 @@ pub fn main() -> ExitCode {
 
     let output = Output::new(cli.json);
     // What cannot be told apart from "invalid" must not look like it: see `verify --help`.
-    let on_error = if matches!(cli.command, Command::Verify(_)) { 2 } else { 1 };
+    let judges = matches!(cli.command, Command::Verify(_) | Command::Audit(_));
+    let on_error = if judges { 2 } else { 1 };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -73,12 +78,16 @@ pub fn main() -> ExitCode {
             Command::Policy(args) => commands::policy::run(args, &output).await,
             Command::Agent(args) => commands::agent::run(args, &output).await,
             Command::Append(args) => commands::append::run(args, &output).await,
+            Command::Intake(args) => commands::intake::run(args, &output).await,
             Command::Run(args) => commands::run::run(args, &output).await,
             Command::Anchor(args) => commands::run::anchor(args, &output).await,
             Command::Index(args) => commands::index::run(args, &output).await,
             Command::Status(args) => commands::status::run(args, &output).await,
+            Command::Costs(args) => commands::costs::run(args, &output).await,
+            Command::Incident(args) => commands::incident::run(args, &output).await,
             Command::Receipt(args) => commands::receipt::run(args, &output).await,
             Command::Verify(args) => commands::verify::run(args, &output).await,
+            Command::Audit(args) => commands::audit::run(args, &output).await,
         }
     });
     // A blocking read of standard input never ends by itself; it must not hold up the exit.

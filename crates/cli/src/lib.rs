@@ -18,5 +18,6 @@ mod moment;
 mod output;
 mod proof;
 mod register;
+mod verifier;
 
 pub use app::main;

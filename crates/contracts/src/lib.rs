@@ -16,6 +16,7 @@ mod chain;
 pub mod deployment;
 mod error;
 mod event;
+mod fees;
 mod logs;
 mod revert;
 pub mod signing;
@@ -31,5 +32,6 @@ pub use bindings::{
 pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
+pub use fees::{GAS_PRICE_ORACLE, Paid};
 pub use logs::{LogReader, LogsAnswer, ReadLog, WireError, WireLog};
 pub use revert::Revert;

@@ -3,6 +3,7 @@
 
 mod error;
 mod level;
+mod object;
 mod proof;
 mod state;
 mod wire;

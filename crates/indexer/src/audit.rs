@@ -45,6 +45,19 @@ pub(crate) struct Mismatch {
     pub(crate) on_chain: u64,
 }
 
+impl Mismatch {
+    pub(crate) fn in_words(self, at: Checkpoint) -> String {
+        let Self { table, mirrored, on_chain } = self;
+        let (table, block) = (table.name(), at.number);
+        if mirrored == on_chain {
+            return format!(
+                "{table}: as many as in the contract at block {block}, and not the same"
+            );
+        }
+        format!("{table}: {mirrored} mirrored, {on_chain} in the contract at block {block}")
+    }
+}
+
 impl Indexer {
     /// Checks tenants' counters and histories at a block; all of them when `touched` is `None`. Registered
     /// tenants' batches are always checked. Returns how many were checked.
@@ -128,6 +141,17 @@ impl Indexer {
         Ok(checked)
     }
 
+    /// How a tenant's mirrored counters and history differ from the contracts' at the mirror's block, if they
+    /// do.
+    pub async fn difference(&self, tenant: TenantId) -> Result<Option<String>, IndexError> {
+        let Some(at) = self.mirror.checkpoint().await? else { return Ok(None) };
+        let id = tenant.as_b256();
+        let head = self.mirror.heads_of(&[id]).await?.pop();
+        let head = head.unwrap_or_else(|| MirrorHead { tenant: id, ..MirrorHead::default() });
+        let different = mismatch(&head, &self.on_chain(id, at).await?);
+        Ok(different.map(|different| different.in_words(at)))
+    }
+
     async fn still(&self, at: Checkpoint) -> Result<bool, IndexError> {
         let link = self.source.link(crate::endpoint::At::Number(at.number)).await?;
         Ok(link.is_some_and(|link| link.hash == at.hash))
@@ -193,9 +217,10 @@ async fn on_chain(
         chain.view(what, &peaks),
         chain.view(what, &nonce)
     )?;
-    let head = heads.into_iter().next().unwrap_or_else(|| {
-        cofferdam_contracts::IAuditAnchor::Head { anchorer: Address::ZERO, batches: 0, entries: 0 }
-    });
+    let [head] = &heads[..] else {
+        let reason = format!("{} heads for one tenant", heads.len());
+        return Err(ChainError::Malformed { what, reason });
+    };
     // The other contracts may come later than AuditAnchor, or not at all.
     let policies = PolicyRegistry::new(deployment.policy_registry, provider);
     let agents = MCPAgentRegistry::new(deployment.mcp_agent_registry, provider);

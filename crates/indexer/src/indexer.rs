@@ -29,6 +29,8 @@ const AHEAD: usize = 3;
 const ATTEMPTS: u32 = 10;
 /// How often an endpoint may stand below the mirror on the same chain before the mirror follows it down.
 const PATIENCE: u32 = 3;
+/// After a hole that no endpoint could fill, as many polls are left out.
+const UNHURRIED: u32 = 10;
 /// What is replayed together with its rollback; more than that is rolled back first.
 const REPLAYED: u64 = 10_000;
 
@@ -108,7 +110,7 @@ impl Indexer {
     /// Mirrors up to the chain's present head, and checks what it touched against the contracts.
     pub async fn catch_up(&self) -> Result<Progress, IndexError> {
         let mut progress = Progress::default();
-        let (mut attempt, mut patience) = (0, 0);
+        let (mut attempt, mut patience, mut broken) = (0, 0, 0);
         loop {
             let error = match self.pass(&mut progress, patience >= PATIENCE).await {
                 Ok(()) => return Ok(progress),
@@ -119,6 +121,19 @@ impl Indexer {
                 IndexError::Lagging { .. } if patience < PATIENCE => {
                     patience += 1;
                     self.source.endpoints.rotate();
+                }
+                // One that lies is no reason to halt: all of them must say so.
+                IndexError::BelowFinal { .. } if broken < self.source.endpoints.count() => {
+                    broken += 1;
+                    self.source.endpoints.rotate();
+                }
+                IndexError::BelowFinal { .. } => {
+                    let detail = error.to_string();
+                    if self.mirror.incident(None, "reorg-below-final", &detail).await? {
+                        IndexMetrics::add(&self.metrics.incidents, 1);
+                        error!(%error, "incident");
+                    }
+                    return Err(error);
                 }
                 IndexError::Hole { tenant, table, expected, found } => {
                     self.repair(tenant, table, expected, found).await?;
@@ -158,8 +173,13 @@ impl Indexer {
                 info!("mirroring again");
             }
             failed = pass.is_err();
+            let wait = match pass {
+                // Everything was read and searched: not again at once.
+                Err(IndexError::Hole { .. }) => every * UNHURRIED,
+                _ => every,
+            };
             tokio::select! {
-                _ = tokio::time::sleep(every) => {}
+                _ = tokio::time::sleep(wait) => {}
                 // Nobody is left to say so: waiting for it would spin.
                 changed = stop.changed() => if changed.is_err() { return },
             }
@@ -273,11 +293,16 @@ impl Indexer {
         touched: &mut BTreeSet<B256>,
     ) -> Result<Checkpoint, IndexError> {
         let head = tags.head;
+        let lagging = IndexError::Lagging { head: head.number, mirrored: old.number };
+        // A chain does not end below what it called final.
+        if state.last_final.is_some_and(|number| head.number < number) {
+            return Err(lagging);
+        }
         if head.number < old.number
             && !follow_down
             && self.mirror.block_hash(head.number).await? == Some(head.hash)
         {
-            return Err(IndexError::Lagging { head: head.number, mirrored: old.number });
+            return Err(lagging);
         }
         let ancestor = self.common_ancestor(old, head).await?;
         if let Some(number) = state.last_final
@@ -285,12 +310,7 @@ impl Indexer {
             && number >= self.from_block
         {
             let mirrored = self.mirror.block_hash(number).await?.unwrap_or(old.hash);
-            let error = IndexError::BelowFinal { number, mirrored };
-            if self.mirror.incident(None, "reorg-below-final", &error.to_string()).await? {
-                IndexMetrics::add(&self.metrics.incidents, 1);
-                error!(%error, "incident");
-            }
-            return Err(error);
+            return Err(IndexError::BelowFinal { number, mirrored });
         }
         warn!(from = old.number, to = ancestor.number, "chain changed, mirror rolled back");
         IndexMetrics::add(&self.metrics.reorgs, 1);

@@ -39,13 +39,12 @@ impl Indexer {
         let (endpoints, metrics) = (&self.source.endpoints, &self.metrics);
         IndexMetrics::add(&metrics.refetches, 1);
         endpoints.rotate();
-        if times < endpoints.count() {
+        // Every endpoint in turn, then the search, and so on for as long as it is missing.
+        if times % (endpoints.count() + 1) < endpoints.count() {
             warn!(%tenant, table = table.name(), expected, found, "events are missing, reading again");
             return Ok(());
         }
-        if times == endpoints.count()
-            && let Some(at) = self.mirror.checkpoint().await?
-        {
+        if let Some(at) = self.mirror.checkpoint().await? {
             for _ in 0..endpoints.count() {
                 let rows = self.source.of_tenant(tenant, self.from_block, at.number).await?;
                 let missing = rows.iter().find(|row| {

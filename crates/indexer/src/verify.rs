@@ -10,11 +10,7 @@ use cofferdam_core::{
 use cofferdam_store::{AnchoredEvent, Checkpoint, MirrorHead};
 use futures::TryStreamExt;
 
-use crate::{
-    IndexError, Indexer,
-    audit::{Mismatch, mismatch},
-    endpoint::At,
-};
+use crate::{IndexError, Indexer, audit::mismatch, endpoint::At};
 
 /// Tenants whose counters are read at once.
 const PAGE: u32 = 1_000;
@@ -168,13 +164,8 @@ impl Indexer {
         if verdict.unread.is_none() {
             match self.on_chain(head.tenant, at).await {
                 Ok(on_chain) => {
-                    if let Some(Mismatch { table, mirrored, on_chain }) = mismatch(&own, &on_chain)
-                    {
-                        let table = table.name();
-                        return Ok(Some(format!(
-                            "{table}: {mirrored} mirrored, {on_chain} in the contract at block {} (as many, where they are equal, and not the same)",
-                            at.number
-                        )));
+                    if let Some(different) = mismatch(&own, &on_chain) {
+                        return Ok(Some(different.in_words(at)));
                     }
                 }
                 Err(error) => verdict.unread = Some(format!("block {}: {error}", at.number)),

@@ -257,6 +257,18 @@ GRANT CREATE ON SCHEMA cofferdam TO cofferdam_rewinder;
 ALTER FUNCTION cofferdam.rewind(bigint) OWNER TO cofferdam_rewinder;
 REVOKE CREATE ON SCHEMA cofferdam FROM cofferdam_rewinder;
 
+-- What an operator decided on and is found again is open again.
+GRANT SELECT (tenant_id, chain_id, incident_id, resolved_at), UPDATE (resolved_at) ON cofferdam.incidents
+    TO cofferdam_indexer;
+CREATE POLICY indexer_read ON cofferdam.incidents FOR SELECT TO cofferdam_indexer
+    USING (chain_id = (SELECT cofferdam.scope_chain())
+        AND ((SELECT cofferdam.scope_tenant()) IS NULL OR tenant_id = (SELECT cofferdam.scope_tenant())));
+CREATE POLICY indexer_reopen ON cofferdam.incidents FOR UPDATE TO cofferdam_indexer
+    USING (chain_id = (SELECT cofferdam.scope_chain())
+        AND ((SELECT cofferdam.scope_tenant()) IS NULL OR tenant_id = (SELECT cofferdam.scope_tenant())))
+    WITH CHECK (chain_id = (SELECT cofferdam.scope_chain())
+        AND ((SELECT cofferdam.scope_tenant()) IS NULL OR tenant_id = (SELECT cofferdam.scope_tenant())));
+
 -- What an auditor asks for. Each runs as whoever asks, under row security, in the scope of one tenant.
 -- Times are Unix seconds; something is in force at t while in_force_from <= t AND t < in_force_until.
 

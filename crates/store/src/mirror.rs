@@ -262,7 +262,10 @@ impl Mirror {
             return Err(StoreError::CheckpointMoved { expected: from, found });
         }
         sqlx::query(
-            "UPDATE cofferdam.checkpoints SET block_number = $2, block_hash = $3 WHERE chain_id = $1",
+            "UPDATE cofferdam.checkpoints SET block_number = $2, block_hash = $3, \
+                 safe_number = CASE WHEN safe_number > $2 THEN $2 ELSE safe_number END, \
+                 final_number = CASE WHEN final_number > $2 THEN $2 ELSE final_number END \
+             WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
         .bind(number)

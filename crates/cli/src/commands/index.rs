@@ -40,10 +40,8 @@ pub(crate) struct Args {
     #[arg(long)]
     once: bool,
 
-    /// Serve numbers for Prometheus at this address
-    #[arg(long, value_name = "IP:PORT", env = "COFFERDAM_INDEX_METRICS")]
-    metrics: Option<SocketAddr>,
-
+    #[command(flatten)]
+    metrics: MetricsArgs,
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
@@ -72,16 +70,8 @@ struct VerifyArgs {
 /// Where chain and database are.
 #[derive(Debug, clap::Args)]
 struct PlaceArgs {
-    /// Further RPC endpoints, asked when the first refuses or leaves something out
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "RPC_FALLBACK_URLS",
-        hide_env_values = true,
-        value_delimiter = ',',
-        help_heading = "Chain"
-    )]
-    fallback_rpc_url: Vec<String>,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -90,11 +80,48 @@ struct PlaceArgs {
 
 impl PlaceArgs {
     async fn indexer(&self) -> Result<Indexer> {
-        let url = self.database.url()?;
-        let others = self.fallback_rpc_url.iter().map(|url| url.parse::<RpcUrl>());
-        let others = others.collect::<Result<Vec<_>, _>>()?;
+        let (url, others) = (self.database.url()?, self.fallback.urls()?);
         let chain = self.chain.connect().await?;
         indexer(&chain, &url, self.chain.deployment(), others).await
+    }
+}
+
+/// Whom else to ask.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Chain")]
+pub(crate) struct FallbackArgs {
+    /// Further RPC endpoints, asked when the first refuses or leaves something out
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "RPC_FALLBACK_URLS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    fallback_rpc_url: Vec<String>,
+}
+
+impl FallbackArgs {
+    pub(crate) fn urls(&self) -> Result<Vec<RpcUrl>> {
+        Ok(self.fallback_rpc_url.iter().map(|url| url.parse()).collect::<Result<_, _>>()?)
+    }
+}
+
+/// How the mirror can be watched.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MetricsArgs {
+    /// Serve the mirror's numbers for Prometheus at this address
+    #[arg(long, value_name = "IP:PORT", env = "COFFERDAM_INDEX_METRICS")]
+    metrics: Option<SocketAddr>,
+}
+
+impl MetricsArgs {
+    pub(crate) async fn serve(&self, indexer: &Indexer, output: &Output) -> Result<()> {
+        let Some(at) = self.metrics else { return Ok(()) };
+        let metrics = indexer.metrics();
+        let at = crate::metrics::serve(at, move || metrics.render()).await?;
+        output.say(format_args!("metrics at http://{at}/metrics"));
+        Ok(())
     }
 }
 
@@ -126,11 +153,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         }
         None => {
             let indexer = args.place.indexer().await?;
-            if let Some(at) = args.metrics {
-                let metrics = indexer.metrics();
-                let at = crate::metrics::serve(at, move || metrics.render()).await?;
-                output.say(format_args!("metrics at http://{at}/metrics"));
-            }
+            args.metrics.serve(&indexer, output).await?;
             let watching = watch(indexer.metrics(), *output);
             if args.once {
                 let done = indexer.catch_up().await;

@@ -3,8 +3,12 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod append;
+pub(crate) mod audit;
+pub(crate) mod costs;
 pub(crate) mod devnet;
+pub(crate) mod incident;
 pub(crate) mod index;
+pub(crate) mod intake;
 pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod receipt;

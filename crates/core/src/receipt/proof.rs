@@ -1,7 +1,7 @@
 //! [`Level::HeaderProved`](super::Level::HeaderProved): from a block's hash to the contract's own
 //! words about a batch, without asking anybody.
 
-use super::{CheckedReceipt, Inclusion, Policy, Receipt, ReceiptError};
+use super::{CheckedReceipt, Inclusion, Policy, Receipt, ReceiptError, object::object};
 use crate::{
     header::{BlockHeader, HeaderError},
     hex,
@@ -31,8 +31,10 @@ pub struct ProofBlock {
     #[serde(with = "hex::byte_strings")]
     pub account_proof: Vec<Bytes>,
     /// The tenant's head.
+    #[serde(deserialize_with = "object")]
     pub head: SlotProof,
     /// The peak that covers the batch at that many batches.
+    #[serde(deserialize_with = "object")]
     pub peak: SlotProof,
 }
 

@@ -1,11 +1,11 @@
 //! How settled an entry is, and which members a receipt has accordingly.
 
-use super::ProofBlock;
-use serde::{Deserialize, Serialize};
+use super::{ProofBlock, object::word};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
 /// How settled an entry was when its receipt was made, by the word of whoever made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Appended, and in no block yet.
@@ -30,7 +30,7 @@ pub enum Finality {
 }
 
 /// A member that a receipt may lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Member {
     /// The batch.
@@ -67,6 +67,9 @@ impl Finality {
 }
 
 impl State {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Included, Self::Safe, Self::Final];
+
     /// Its name in a receipt.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -93,6 +96,18 @@ impl Member {
             Self::Anchor => "anchor",
             Self::ProofBlock => "proofBlock",
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        word(d, &Self::ALL, |it| it.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        word(d, &Self::ALL, |it| it.as_str())
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{
     AnchorRef, EntryBody, Finality, HistoryRef, Inclusion, MAX_PATH, MAX_RECEIPT_BYTES, Member,
     ProofBlock, Receipt, ReceiptEntry, ReceiptError, ReceiptField, State,
+    object::{Object, object, present_object},
 };
 use crate::{
     Batch, BatchIndex, BatchRoot, Commitment, EntryHash, FieldDigest, FieldName, Fields, Salt,
@@ -32,18 +33,23 @@ struct Wire<'a> {
     #[serde(with = "hex::fixed")]
     code_hash: B256,
     tenant_id: TenantId,
+    #[serde(deserialize_with = "object")]
     entry: WireEntry<'a>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<WireBatch>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     position: Option<Position>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     path: Option<Path>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<HistoryRef>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<AnchorRef>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     proof_block: Option<Cow<'a, ProofBlock>>,
 }
 
@@ -72,7 +78,7 @@ struct WireEntry<'a> {
     seed: Option<Seed>,
     #[serde(default, deserialize_with = "present")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    fields: Option<BTreeMap<FieldName, WireField<'a>>>,
+    fields: Option<BTreeMap<FieldName, Object<WireField<'a>>>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     commitment: Option<Commitment>,
 }
@@ -114,13 +120,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
     // First, since serde keeps the last of two equal keys of a map and another reader may keep the
     // first.
     json::check_bounded(text, MAX_MEMBERS)?;
-    let wire: Wire<'_> =
-        serde_json::from_str(text).map_err(|error| {
-            match serde_json::from_str::<Kind<'_>>(text) {
-                Ok(kind) if (&*kind.format, kind.version) != (FORMAT, VERSION) => kind.refused(),
-                _ => ReceiptError::Members(error.to_string()),
-            }
-        })?;
+    let read = serde_json::from_str::<Object<Wire<'_>>>(text);
+    let Object(wire) = read.map_err(|error| match serde_json::from_str::<Kind<'_>>(text) {
+        Ok(kind) if (&*kind.format, kind.version) != (FORMAT, VERSION) => kind.refused(),
+        _ => ReceiptError::Members(error.to_string()),
+    })?;
     wire.try_into()
 }
 
@@ -254,12 +258,12 @@ impl TryFrom<WireEntry<'_>> for ReceiptEntry {
 }
 
 fn all<T>(
-    mut fields: BTreeMap<FieldName, WireField<'_>>,
+    mut fields: BTreeMap<FieldName, Object<WireField<'_>>>,
     read: impl Fn(FieldName, WireField<'_>) -> Result<T, &'static str>,
 ) -> Result<[T; 10], ReceiptError> {
     let mut values = Vec::with_capacity(10);
     for field in FieldName::ALL {
-        let wire = fields.remove(&field).ok_or(ReceiptError::FieldMissing(field))?;
+        let Object(wire) = fields.remove(&field).ok_or(ReceiptError::FieldMissing(field))?;
         values.push(read(field, wire).map_err(|problem| ReceiptError::Field { field, problem })?);
     }
     values.try_into().map_err(|_| ReceiptError::Entry("needs ten fields"))
@@ -339,17 +343,20 @@ impl<'a> From<&'a ReceiptEntry> for WireEntry<'a> {
             EntryBody::Whole { seed, fields } => {
                 wire.seed = Some(*seed);
                 let value = |(field, value)| {
-                    (field, WireField { value: Some(Cow::Borrowed(value)), ..Default::default() })
+                    let value = Some(Cow::Borrowed(value));
+                    (field, Object(WireField { value, ..Default::default() }))
                 };
                 wire.fields = Some(fields.iter().map(value).collect());
             }
             EntryBody::Partial(fields) => {
                 let fields = fields.iter().map(|field| match field {
-                    ReceiptField::Disclosed { value, salt } => {
-                        WireField { value: Some(value.into()), salt: Some(*salt), digest: None }
-                    }
+                    ReceiptField::Disclosed { value, salt } => Object(WireField {
+                        value: Some(value.into()),
+                        salt: Some(*salt),
+                        digest: None,
+                    }),
                     ReceiptField::Withheld(digest) | ReceiptField::Erased(digest) => {
-                        WireField { digest: Some(*digest), ..Default::default() }
+                        Object(WireField { digest: Some(*digest), ..Default::default() })
                     }
                 });
                 wire.fields = Some(FieldName::ALL.into_iter().zip(fields).collect());

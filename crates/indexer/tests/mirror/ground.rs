@@ -17,7 +17,7 @@ use cofferdam_core::{
     TenantId,
     mirror::{MirrorTable, Row},
 };
-use cofferdam_devnet::{Anvil, AnvilOptions, TestDatabase, Toolchain};
+use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, TestDatabase, Toolchain};
 use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{DatabaseUrl, Mirror, MirrorHead, Reader, Sealer, migrate};
 use futures::TryStreamExt;
@@ -44,6 +44,9 @@ impl Ground {
         // As every main must, before anything speaks HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a folder");
+        // A Postgres runs as another user, who must be able to pass through.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(dir.path(), open).expect("permissions");
         let options = AnvilOptions {
             data_dir: PathBuf::from(dir.path()),
             port: None,
@@ -58,7 +61,6 @@ impl Ground {
         let mut this = Self { chain, people, other, _anvil: anvil, _dir: dir };
         this.deploy(SALT).await;
         this.other = this.deploy(OTHER_SALT).await;
-        this.chain = this.chain.clone().demand_code().expect("the contract is there");
         this.chain = Chain::connect(&url, Expected::default()).await.expect("a chain");
         this
     }
@@ -104,7 +106,11 @@ impl Ground {
         let (from, data) = (self.people[from], data.into());
         let sent = json!([{ "from": from, "to": to, "data": data, "gas": "0x1c9c380" }]);
         let hash = self.rpc("eth_sendTransaction", sent).await;
-        let receipt = self.rpc("eth_getTransactionReceipt", json!([hash])).await;
+        let mut receipt = Value::Null;
+        // Anvil mines it at once, and not before it answers.
+        while receipt.is_null() {
+            receipt = self.rpc("eth_getTransactionReceipt", json!([hash])).await;
+        }
         assert_eq!(receipt["status"], "0x1", "{receipt}");
     }
 
@@ -113,7 +119,18 @@ impl Ground {
     }
 
     pub(crate) async fn head(&self) -> u64 {
-        self.chain.head().await.expect("a head").number
+        self.chain.provider().get_block_number().await.expect("a head")
+    }
+
+    /// Puts the contracts where they belong, again.
+    pub(crate) async fn redeploy(&self) {
+        self.deploy(SALT).await;
+    }
+
+    /// A Postgres of its own, that can go away.
+    pub(crate) async fn postgres(&self) -> Own {
+        let data_dir = self._dir.path().join("postgres");
+        Own { postgres: Some(Own::start(data_dir, None).await) }
     }
 
     /// Replaces the newest blocks by empty ones.
@@ -230,6 +247,42 @@ impl Ground {
         let mirrored = self.mirror(vec![]).await;
         mirrored.indexer.catch_up().await.expect("mirrored");
         mirrored.contents(self).await
+    }
+}
+
+/// A Postgres of one test.
+#[derive(Debug)]
+pub(crate) struct Own {
+    postgres: Option<Postgres>,
+}
+
+impl Own {
+    async fn start(data_dir: PathBuf, port: Option<u16>) -> Postgres {
+        let options = PostgresOptions { data_dir, port, ephemeral: false };
+        Postgres::start(&Toolchain::find(), &options).await.expect("a Postgres")
+    }
+
+    fn url(&self) -> url::Url {
+        self.postgres.as_ref().expect("it runs").admin_url().clone()
+    }
+
+    pub(crate) async fn mirror(&self, ground: &Ground) -> Mirrored {
+        let mut url = self.url();
+        url.set_path("mirror");
+        let admin: DatabaseUrl = url.as_str().parse().expect("a URL");
+        url.set_username("daemon").expect("a user");
+        url.set_password(Some("daemon")).expect("a password");
+        let url: DatabaseUrl = url.as_str().parse().expect("a URL");
+        migrate(&admin, &url).await.expect("migrated");
+        Mirrored { indexer: ground.indexer(&url, vec![]).await, url }
+    }
+
+    /// Stops it, and starts it again where it was.
+    pub(crate) async fn restart(&mut self, ground: &Ground) {
+        let port = self.url().port();
+        self.postgres.take().expect("it runs").stop().await;
+        let data_dir = ground._dir.path().join("postgres");
+        self.postgres = Some(Self::start(data_dir, port).await);
     }
 }
 

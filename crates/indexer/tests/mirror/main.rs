@@ -9,11 +9,16 @@ use cofferdam_indexer::{IndexError, IndexMetrics};
 use ground::{Ground, Mirrored};
 use liar::{Liar, Said, asks_for_logs, blocks, refusal, with_logs};
 use serde_json::{Value, json};
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// A mirror that is what a fresh one would be, and that agrees with the chain.
 async fn is_whole(mirrored: &Mirrored, ground: &Ground) {
     assert!(mirrored.contents(ground).await == ground.fresh().await, "not what a fresh one has");
+    agrees(mirrored).await;
+}
+
+/// Every row is a log of the chain and every log a row, and the contracts count and hash the same.
+async fn agrees(mirrored: &Mirrored) {
     let verdict = mirrored.indexer.verify(true, |_, _| {}).await.expect("verified");
     assert_eq!((verdict.difference, verdict.unread), (None, None));
 }
@@ -80,16 +85,16 @@ async fn a_reorg_of_any_depth_above_final_leaves_what_the_chain_has() {
     history(&ground).await;
     let mirrored = ground.mirror(vec![]).await;
     mirrored.indexer.catch_up().await.expect("mirrored");
-    for depth in [1, 2, 3, 7, 8, 20, 31, 32, 33, 62, 63] {
+    for depth in 1..=64 {
         ground.reorg(depth).await;
+        // Sometimes what comes instead has events, too.
         if depth % 2 == 1 {
             ground.anchor(1, 1).await;
         }
         let done = mirrored.indexer.catch_up().await.expect("mirrored");
         assert!(done.rewound, "{depth}");
-        assert!(mirrored.contents(&ground).await == ground.fresh().await, "{depth}");
+        agrees(&mirrored).await;
         ground.anchor(2, 2).await;
-        ground.govern(1).await;
         mirrored.indexer.catch_up().await.expect("mirrored");
     }
     is_whole(&mirrored, &ground).await;
@@ -105,12 +110,13 @@ async fn to_a_shorter_chain_and_back() {
     for depth in [1, 4, 9] {
         ground.rpc("anvil_rollback", json!([depth])).await;
         mirrored.indexer.catch_up().await.expect("mirrored");
-        assert!(mirrored.contents(&ground).await == ground.fresh().await, "{depth}");
+        agrees(&mirrored).await;
         ground.anchor(1, 2).await;
         ground.mine(depth).await;
         mirrored.indexer.catch_up().await.expect("mirrored");
-        is_whole(&mirrored, &ground).await;
+        agrees(&mirrored).await;
     }
+    is_whole(&mirrored, &ground).await;
 }
 
 #[tokio::test]
@@ -200,7 +206,7 @@ async fn limits_repeats_disorder_and_failures_change_nothing() {
     let expected = ground.fresh().await;
     let every = |n: u64| {
         let asked = std::sync::atomic::AtomicU64::new(0);
-        move || asked.fetch_add(1, Ordering::Relaxed) % n == 0
+        move || asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(n)
     };
     let lies: Vec<(&str, Box<liar::Lie>)> = vec![
         (
@@ -245,6 +251,23 @@ async fn limits_repeats_disorder_and_failures_change_nothing() {
                 false => Said::Json(answer),
             })
         }),
+        ("another fork", {
+            let now = every(3);
+            Box::new(move |question, mut answer| {
+                let hash = json!(alloy::primitives::B256::repeat_byte(7));
+                if asks_for_logs(question) {
+                    return with_logs(answer, |logs| {
+                        if let Some(log) = logs.last_mut().filter(|_| now()) {
+                            log["blockHash"] = hash.clone();
+                        }
+                    });
+                }
+                if question["method"] == "eth_getBlockByNumber" && now() {
+                    answer["result"]["hash"] = hash;
+                }
+                Said::Json(answer)
+            })
+        }),
         ("malformed", {
             let now = every(5);
             Box::new(move |_, answer| match now() {
@@ -254,12 +277,92 @@ async fn limits_repeats_disorder_and_failures_change_nothing() {
         }),
     ];
     for (name, lie) in lies {
-        let liar =
-            Liar::start(ground.chain.url(), move |question, answer| lie(question, answer)).await;
+        let liar = Liar::start(ground.chain.url(), |_, answer| Said::Json(answer)).await;
         let mirrored = ground.mirror(vec![liar.url.clone(), ground.chain.url().clone()]).await;
+        liar.tell(move |question, answer| lie(question, answer));
         mirrored.indexer.catch_up().await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(mirrored.contents(&ground).await == expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_lags_takes_nothing_back() {
+    let ground = Ground::start(32).await;
+    history(&ground).await;
+    let old = ground.rpc("eth_getBlockByNumber", json!(["latest", false])).await;
+    let number = |block: &Value| {
+        let text = block["number"].as_str().expect("a number").trim_start_matches("0x");
+        u64::from_str_radix(text, 16).expect("a number")
+    };
+    ground.anchor(2, 2).await;
+    ground.mine(80).await;
+    let stale = Liar::start(ground.chain.url(), move |question, answer| {
+        let latest = ["latest", "safe", "finalized"].map(Value::from);
+        if latest.contains(&question["params"][0]) {
+            return Said::Json(json!({ "jsonrpc": "2.0", "id": 1, "result": old }));
+        }
+        if question["method"] == "eth_getBlockByNumber" && number(&answer["result"]) > number(&old)
+        {
+            return Said::Json(json!({ "jsonrpc": "2.0", "id": 1, "result": null }));
+        }
+        Said::Json(answer)
+    })
+    .await;
+    let mirrored = ground.mirror(vec![]).await;
+    let done = mirrored.indexer.catch_up().await.expect("mirrored");
+    // Another endpoint stands where the mirror does: it is asked.
+    let both = ground.indexer(&mirrored.url, vec![stale.url.clone(), ground.chain.url().clone()]);
+    let again = both.await.catch_up().await.expect("mirrored");
+    assert_eq!((again.block, again.rewound), (done.block, false));
+    // Nobody else is there: it is said, and what was final stays.
+    let alone = ground.indexer(&mirrored.url, vec![stale.url.clone()]).await;
+    let error = alone.catch_up().await.expect_err("behind");
+    assert!(matches!(error, IndexError::Lagging { .. }), "{error}");
+    assert!(mirrored.incidents(&ground).await.is_empty());
+    is_whole(&mirrored, &ground).await;
+}
+
+#[tokio::test]
+async fn contracts_that_went_with_a_reorg_are_mirrored_where_they_come_again() {
+    let ground = Ground::start(32).await;
+    let deployed = ground.head().await;
+    history(&ground).await;
+    let mirrored = ground.mirror(vec![]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    ground.reorg(ground.head().await).await;
+    let done = mirrored.indexer.catch_up().await.expect("mirrored");
+    assert!(done.rewound && mirrored.contents(&ground).await == Default::default());
+    ground.redeploy().await;
+    assert!(ground.head().await > deployed);
+    history(&ground).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    is_whole(&mirrored, &ground).await;
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_in_the_middle_is_waited_for() {
+    let ground = Ground::start(32).await;
+    history(&ground).await;
+    let mut own = ground.postgres().await;
+    let mirrored = own.mirror(&ground).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = mirrored.indexer.clone();
+    let running = tokio::spawn(async move { running.run(Duration::from_millis(5), stopped).await });
+    for round in 0..4 {
+        ground.anchor(1 + round % 2, 2).await;
+        own.restart(&ground).await;
+    }
+    let head = ground.head().await;
+    let done = async || {
+        let state = mirrored.indexer.state().await;
+        state.is_ok_and(|(state, _)| state.checkpoint.is_some_and(|at| at.number == head))
+    };
+    while !done().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.send(true).expect("it runs");
+    running.await.expect("it ended");
+    is_whole(&mirrored, &ground).await;
 }
 
 #[tokio::test]
@@ -271,7 +374,8 @@ async fn two_indexers_at_once_write_everything_once() {
         ground.anchor(1 + round % 3, 2).await;
         ground.govern(1 + round % 2).await;
         let (a, b) = tokio::join!(mirrored.indexer.catch_up(), other.catch_up());
-        (a.expect("mirrored"), b.expect("mirrored"));
+        a.expect("mirrored");
+        b.expect("mirrored");
     }
     is_whole(&mirrored, &ground).await;
 }

@@ -8,8 +8,8 @@ use super::Mirror;
 use crate::{
     AnchoredEvent, LogPosition, Result, StoreError,
     error::batch_words,
+    incidents,
     row::{RowExt, bigint},
-    sealer::incident_id,
 };
 
 impl Mirror {
@@ -107,18 +107,7 @@ impl Mirror {
         findings: &[Finding],
     ) -> Result<u64> {
         for Finding { tenant, kind, detail } in findings {
-            sqlx::query(
-                "INSERT INTO cofferdam.incidents (tenant_id, chain_id, incident_id, kind, detail) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant.as_b256().as_slice())
-            .bind(self.handle.chain())
-            .bind(incident_id(*tenant, kind, detail).as_slice())
-            .bind(*kind)
-            .bind(detail)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::database("write an incident"))?;
+            incidents::write(tx, self.handle.chain(), Some(*tenant), kind, detail).await?;
             sqlx::query(
                 "UPDATE cofferdam.heads SET halted = $3 \
                  WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NULL",

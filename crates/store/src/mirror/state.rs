@@ -1,9 +1,7 @@
 //! What the indexer may know of its own mirror: counters and control rows, never the rows themselves.
 
-use alloy_primitives::keccak256;
-
 use super::{heads::head, *};
-use crate::sealer::incident_id;
+use crate::incidents;
 
 /// How far the mirror is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,31 +153,16 @@ impl Mirror {
     }
 
     /// Writes an incident, once however often it is found; `None` is about the whole mirror. Returns
-    /// whether it is new.
+    /// whether it was not open before.
     pub async fn incident(
         &self,
         tenant: Option<TenantId>,
         kind: &str,
         detail: &str,
     ) -> Result<bool> {
-        let id = match tenant {
-            Some(tenant) => incident_id(tenant, kind, detail),
-            None => keccak256([kind.as_bytes(), &[0], detail.as_bytes()].concat()),
-        };
         let mut tx = self.handle.begin().await?;
-        let written = sqlx::query(
-            "INSERT INTO cofferdam.incidents (tenant_id, chain_id, incident_id, kind, detail) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-        )
-        .bind(tenant.map(|tenant| tenant.as_b256().0))
-        .bind(self.handle.chain())
-        .bind(id.as_slice())
-        .bind(kind)
-        .bind(detail)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("write an incident"))?;
+        let new = incidents::write(&mut tx, self.handle.chain(), tenant, kind, detail).await?;
         tx.commit().await.map_err(StoreError::database("commit an incident"))?;
-        Ok(written.rows_affected() == 1)
+        Ok(new)
     }
 }

@@ -24,9 +24,9 @@ use url::Url;
 
 use super::{Job, report::Report};
 use crate::{
-    commands::verify::VerifierPolicy,
     keys::{self, KeyRing},
     output::Output,
+    verifier::VerifierPolicy,
 };
 
 /// The key of Anvil's first account. It is published and rich on every Anvil, and worthless elsewhere.
