@@ -15,6 +15,7 @@ mod devnet;
 mod faults;
 mod ground;
 mod map;
+mod mirror;
 mod operate;
 mod policy;
 mod posting;

@@ -10,9 +10,9 @@ use alloy::{
     sol_types::SolCall,
 };
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
-use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE};
-use cofferdam_indexer::Indexer;
-use cofferdam_store::{Intent, Mirror, SealedBatch, Sealer};
+use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE, deployment::Deployment};
+use cofferdam_indexer::{Endpoints, Indexer};
+use cofferdam_store::{Intent, Mirror, Reader, SealedBatch, Sealer};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -77,9 +77,12 @@ impl World {
         let anchorer =
             Anchorer::new(self.sealer.clone(), Sender::new(self.chain.clone(), key), policy)
                 .posting(posting);
-        let mirror = Mirror::connect(&self.stack.runtime_url(), CHAIN_ID).await.unwrap();
+        let url = self.stack.runtime_url();
+        let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
+        let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
+        let endpoints = Endpoints::new(&self.chain, vec![]).unwrap();
         let from = mirror.deployment().await.unwrap().unwrap().from_block;
-        let indexer = Indexer::new(mirror, self.chain.clone(), from);
+        let indexer = Indexer::new(mirror, reader, endpoints, Deployment::default(), from);
         let (stop, stopped) = watch::channel(false);
         let also = stopped.clone();
         let tasks = vec![

@@ -205,7 +205,16 @@ pub(crate) async fn follow(sequencer: &Sequencer, chain: &Chain) -> Result<Deplo
         return Ok(known);
     }
     // A node without old state cannot tell; reading from the first block is slow but right.
-    let from_block = chain.deployed_in().await?.unwrap_or_default();
+    let mut from_block = chain.deployed_in().await?.unwrap_or_default();
+    // Anybody may have put the others there before.
+    let others = deployment::Deployment::default();
+    for contract in
+        [others.policy_registry, others.mcp_agent_registry, others.smart_account_factory]
+    {
+        if let Some(created) = chain.created_in(contract).await? {
+            from_block = from_block.min(created);
+        }
+    }
     sequencer.register_deployment(chain.contract(), chain.code_hash(), from_block).await?;
     Ok(Deployment { contract: chain.contract(), code_hash: chain.code_hash(), from_block })
 }

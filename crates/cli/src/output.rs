@@ -120,6 +120,12 @@ impl Progress {
         }
     }
 
+    /// The same, of a total that is only known by now.
+    pub(crate) fn of(&mut self, position: u64, total: u64) {
+        self.bar.set_length(total);
+        self.set(position);
+    }
+
     pub(crate) fn add(&mut self, count: u64) {
         self.set(self.bar.position() + count);
     }

@@ -12,6 +12,7 @@ use alloy::{
     providers::Provider,
 };
 use cofferdam_contracts::{Chain, ChainError};
+use cofferdam_indexer::IndexMetrics;
 use cofferdam_store::{Sealer, StoreError};
 use eyre::Result;
 use tokio::time::timeout;
@@ -28,6 +29,7 @@ pub(crate) struct Watched {
     pub(crate) sealer: Sealer,
     /// Who pays.
     pub(crate) payer: Address,
+    pub(crate) mirror: Arc<IndexMetrics>,
 }
 
 /// Answers `/healthz`, `/readyz` and `/metrics`, also while there is nothing to watch yet.
@@ -164,7 +166,7 @@ impl Watched {
             );
         }
         family(&mut text, "block", "gauge", blocks, &heights);
-        text
+        text + &self.mirror.render()
     }
 }
 

@@ -41,7 +41,7 @@ impl RpcUrl {
     }
 
     /// Takes what this URL could give away out of somebody else's words.
-    fn redact(&self, text: &str) -> String {
+    pub fn redact(&self, text: &str) -> String {
         let mut text = text.replace(self.0.as_str(), &self.endpoint());
         let path = self.0[url::Position::BeforePath..].trim_matches('/');
         for secret in [path, self.0.username(), self.0.password().unwrap_or_default()] {

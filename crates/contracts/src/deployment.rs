@@ -1,7 +1,7 @@
 //! Where the contracts are: CREATE2 gives the same address on every chain.
 
 use alloy::{
-    primitives::{Address, B256, address},
+    primitives::{Address, B256, address, hex},
     sol_types::SolConstructor,
 };
 
@@ -66,6 +66,21 @@ impl Default for Deployment {
                 &[&SmartAccountFactory::BYTECODE[..], &arguments].concat(),
             ),
         }
+    }
+}
+
+impl Deployment {
+    /// The code of every account of the factory, and of nothing else that can speak of itself: Solady's
+    /// minimal clone of what the factory created first, the one implementation, which lets nobody but the
+    /// factory initialize it.
+    pub fn account_code(&self) -> Vec<u8> {
+        let implementation = self.smart_account_factory.create(1);
+        [
+            &hex!("3d3d3d3d363d3d37363d73")[..],
+            implementation.as_slice(),
+            &hex!("5af43d3d93803e602a57fd5bf3"),
+        ]
+        .concat()
     }
 }
 

@@ -6,6 +6,7 @@
 //!   that the contract is there; every read goes through it.
 //! - [`deployment`]: where the contracts are, which is the same on every chain (CREATE2).
 //! - [`account`]: what one needs off-chain to act for a SmartAccount.
+//! - [`LogReader`]: logs as rows of the mirror.
 //! - [`Revert`]: why a contract refused, by the error's name, and what to do about it.
 //! - [`signing`]: the EIP-712 messages that a tenant or its anchorer signs, plain or nested for an account.
 
@@ -16,6 +17,7 @@ pub mod deployment;
 mod error;
 mod event;
 mod fees;
+mod logs;
 mod revert;
 pub mod signing;
 
@@ -31,4 +33,5 @@ pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
 pub use fees::{GAS_PRICE_ORACLE, Paid};
+pub use logs::{LogReader, LogsAnswer, ReadLog, WireError, WireLog};
 pub use revert::Revert;

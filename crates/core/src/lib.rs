@@ -11,6 +11,7 @@
 //! - [`Receipt`]: what an auditor is handed, [`Receipt::check`], which needs nothing but the receipt,
 //!   and [`Receipt::prove`], which needs a [`Policy`] with the hash of one block.
 //! - [`json`], [`Timestamp`]: what a payload and a time must look like to be accepted.
+//! - [`mirror`]: the contracts' events as rows.
 //! - [`storage`]: where `AuditAnchor` keeps heads, peaks and nonces; [`BlockHeader`] and
 //!   [`value_at`], which lead there from a block's hash.
 //!
@@ -41,6 +42,7 @@ mod hex;
 mod history;
 pub mod json;
 mod merkle;
+pub mod mirror;
 mod number;
 mod receipt;
 pub mod storage;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use alloy_primitives::{Address, B256};
 use cofferdam_core::{BatchIndex, FieldName, Seq, TenantId};
 
-use crate::Checkpoint;
+use crate::{Checkpoint, Hole};
 
 /// The result of everything here.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -205,6 +205,12 @@ pub enum StoreError {
         /// The hash that was given.
         given: B256,
     },
+    /// An event is missing, or there twice.
+    #[error(
+        "tenant {}: in block {}, {} has {} where {} should be next: the RPC endpoint left events out or sent some twice",
+        .0.tenant, .0.block_number, .0.table.name(), .0.found, .0.expected
+    )]
+    Hole(Hole),
     /// A range of blocks or a rewind that makes no sense.
     #[error("cannot move the mirror from block {from} to block {to}: {why}")]
     BadMove {

@@ -94,10 +94,7 @@ impl Sealer {
         .execute(&mut *scoped.tx)
         .await
         .map_err(StoreError::database(doing))?;
-        if lifted.rows_affected() == 0 {
-            return Err(scoped.unknown());
-        }
-        sqlx::query(
+        let closed = sqlx::query(
             "UPDATE cofferdam.incidents SET resolved_at = now() \
              WHERE tenant_id = $1 AND chain_id = $2 AND resolved_at IS NULL",
         )
@@ -106,6 +103,10 @@ impl Sealer {
         .execute(&mut *scoped.tx)
         .await
         .map_err(StoreError::database(doing))?;
+        // Nobody's head, but something of a stranger's may be missing in the mirror.
+        if lifted.rows_affected() + closed.rows_affected() == 0 {
+            return Err(scoped.unknown());
+        }
         scoped.commit().await?;
         tracing::warn!(%tenant, "tenant resumed by an operator");
         Ok(())
@@ -161,18 +162,18 @@ impl Sealer {
     }
 }
 
-/// Writes an incident; one that was resolved is open again.
-async fn write(
+/// Writes an incident, and says whether it was not open before; one that was resolved is open again.
+pub(crate) async fn write(
     tx: &mut Transaction<'static, Postgres>,
     chain: i64,
     tenant: Option<TenantId>,
     kind: &str,
     detail: &str,
-) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO cofferdam.incidents (tenant_id, chain_id, incident_id, kind, detail) \
-         VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (tenant_id, chain_id, incident_id) DO UPDATE SET resolved_at = NULL",
+) -> Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO cofferdam.incidents AS i (tenant_id, chain_id, incident_id, kind, detail) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, chain_id, incident_id) \
+         DO UPDATE SET resolved_at = NULL WHERE i.resolved_at IS NOT NULL",
     )
     .bind(tenant.map(|tenant| tenant.as_b256().0))
     .bind(chain)
@@ -182,7 +183,7 @@ async fn write(
     .execute(&mut **tx)
     .await
     .map_err(StoreError::database("write an incident"))?;
-    Ok(())
+    Ok(written.rows_affected() == 1)
 }
 
 /// The same finding has the same id, so it is written once.

@@ -55,6 +55,7 @@ mod url;
 mod vitals;
 
 pub use appender::Appender;
+pub use cofferdam_core::mirror::LogPosition;
 pub use enqueue::enqueue;
 pub use entry::{Appended, EntryFault, NewEntry, NewEntryError, StoredEntry};
 pub use error::{AppendError, DatabaseError, Result, StoreError};
@@ -64,7 +65,7 @@ pub use lease::{Leader, Leadership};
 pub use leaves::{LeafFault, Leaves};
 pub use ledger::{Attempt, Intent, Mined, Outcome};
 pub use migrate::{MigrateReport, allow_enqueue, check_admin, migrate};
-pub use mirror::{Applied, Mirror};
+pub use mirror::{Applied, Hole, Mirror, MirrorHead, MirrorState};
 pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
 pub use sealer::{Sealer, Totals};
@@ -72,8 +73,8 @@ pub use sequencer::{AddTenant, Sequencer};
 pub use tamper::flip_one_bit;
 pub use tenant_tx::TenantTx;
 pub use types::{
-    AnchoredAt, AnchoredEvent, AnchorerSetEvent, Checkpoint, Deployment, Head, LogPosition,
-    MirroredEvent, SealPolicy, SealSettings, SealedBatch, Tenant,
+    AnchoredAt, AnchoredEvent, Checkpoint, Deployment, Head, SealPolicy, SealSettings, SealedBatch,
+    Tenant,
 };
 pub use url::DatabaseUrl;
 pub use vitals::Vitals;

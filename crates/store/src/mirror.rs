@@ -1,20 +1,28 @@
 //! Mirroring the chain: rows, reconciliation and checkpoint in one transaction.
 
-use alloy_primitives::B256;
-use cofferdam_core::{Seq, TenantId};
+use alloy_primitives::{Address, B256};
+use cofferdam_core::{
+    History, TenantId,
+    mirror::{MirrorTable, Row},
+};
 use sqlx::{Postgres, Transaction};
 
 use crate::{
-    AnchoredEvent, AnchorerSetEvent, Checkpoint, DatabaseUrl, Deployment, LogPosition,
-    MirroredEvent, Result, StoreError, deployment,
-    error::batch_words,
-    incidents::incident_id,
+    AnchoredEvent, Checkpoint, DatabaseUrl, Deployment, Result, StoreError, deployment,
     pool::{Handle, Role},
     row::{RowExt, bigint},
 };
 
-/// How many blocks below the checkpoint keep their hash, to find a common ancestor by.
-const KEPT_BLOCKS: u64 = 1024;
+mod columns;
+mod heads;
+mod read;
+mod reconcile;
+mod state;
+
+pub use heads::{Hole, MirrorHead};
+pub use state::MirrorState;
+
+use heads::Heads;
 
 /// Writes what the chain said, blind: it can read none of it back.
 #[derive(Clone, Debug)]
@@ -67,17 +75,19 @@ impl Mirror {
         row.map(|row| row.hash("hash")).transpose()
     }
 
-    /// Mirrors the blocks after `from` up to `to`, in one transaction: rows, reconciliation of our own
-    /// batches, checkpoint. `from` must be what is stored, so two indexers cannot both apply a range.
+    /// Mirrors the blocks after `from` up to `to`, in one transaction: rows, counters, reconciliation of our
+    /// own batches, checkpoint. `from` must be what is stored, so two indexers cannot both apply a range.
+    /// `rows` are in the chain's order; `blocks` are the hashes to remember.
     ///
-    /// An event of a registered tenant that is not what we sealed halts that tenant and is an incident;
-    /// events of strangers are mirrored and left alone.
+    /// A counter that does not go on where it was is a [`StoreError::Hole`], and nothing is written. An event of
+    /// a registered tenant that is not what we sealed halts that tenant and is an incident; events of
+    /// strangers are mirrored and left alone.
     pub async fn apply(
         &self,
         from: Option<Checkpoint>,
         to: Checkpoint,
         blocks: &[(u64, B256)],
-        events: Vec<MirroredEvent>,
+        rows: &[Row],
     ) -> Result<Applied> {
         if let Some(from) = from.filter(|from| to.number < from.number) {
             let why = "a range goes forward; a rewind goes back";
@@ -85,27 +95,81 @@ impl Mirror {
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, from, to).await?;
-        self.insert_blocks(&mut tx, to, blocks).await?;
-
-        let (mut anchored, mut changed) = (Vec::new(), Vec::new());
-        for event in events {
-            match event {
-                MirroredEvent::Anchored(event) => anchored.push(event),
-                MirroredEvent::AnchorerSet(event) => changed.push(event),
-            }
-        }
-        let mut applied = Applied::default();
-        if !anchored.is_empty() {
-            applied.mirrored += self.insert_anchored(&mut tx, &anchored).await?;
-            let (confirmed, findings) = self.compare(&mut tx, &anchored).await?;
-            applied.anchored = self.confirm(&mut tx, &confirmed).await?;
-            applied.incidents = self.report(&mut tx, &findings).await?;
-        }
-        if !changed.is_empty() {
-            applied.mirrored += self.insert_anchorer_set(&mut tx, &changed).await?;
-        }
+        let applied = self.write(&mut tx, blocks, rows).await?;
         tx.commit().await.map_err(StoreError::database("commit mirrored blocks"))?;
         Ok(applied)
+    }
+
+    /// What a reorg takes: rolls back from `from` to `ancestor` and mirrors what came instead, up to `to`,
+    /// all in one transaction, as [`Mirror::rewind`] and [`Mirror::apply`] do.
+    pub async fn replace(
+        &self,
+        from: Checkpoint,
+        ancestor: Checkpoint,
+        to: Checkpoint,
+        blocks: &[(u64, B256)],
+        rows: &[Row],
+    ) -> Result<Applied> {
+        if ancestor.number >= from.number || to.number < ancestor.number {
+            let why = "a reorg goes back before it goes on";
+            return Err(StoreError::BadMove { from: from.number, to: ancestor.number, why });
+        }
+        let mut tx = self.handle.begin().await?;
+        self.move_checkpoint(&mut tx, Some(from), to).await?;
+        self.take_back(&mut tx, ancestor.number).await?;
+        let applied = self.write(&mut tx, blocks, rows).await?;
+        tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
+        Ok(applied)
+    }
+
+    async fn write(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        blocks: &[(u64, B256)],
+        rows: &[Row],
+    ) -> Result<Applied> {
+        let chain = self.handle.chain();
+        self.insert_blocks(tx, blocks).await?;
+        let mut heads = Heads::of(tx, chain, rows).await?;
+        heads.advance(rows)?;
+        let mirrored = columns::insert(tx, chain, rows).await?;
+        let mut applied = Applied { mirrored, ..Applied::default() };
+        heads.store(tx, chain).await?;
+        let ours = rows.iter().filter(|row| {
+            row.event.table == MirrorTable::Anchored && heads.is_registered(&row.tenant)
+        });
+        let ours = ours.map(AnchoredEvent::try_from).collect::<Result<Vec<_>>>()?;
+        if !ours.is_empty() {
+            let (confirmed, findings) = self.compare(tx, &ours).await?;
+            applied.anchored = self.confirm(tx, &confirmed).await?;
+            applied.incidents = self.report(tx, &findings).await?;
+        }
+        Ok(applied)
+    }
+
+    /// Notes up to which blocks the chain says that it is safe and final, and forgets the hashes of older
+    /// ones. Blocks that are not mirrored yet cannot be either.
+    pub async fn settle(&self, safe: u64, last_final: u64) -> Result<()> {
+        let (safe, last_final) =
+            (bigint(safe, "block number")?, bigint(last_final, "block number")?);
+        let mut tx = self.handle.begin().await?;
+        sqlx::query(
+            "UPDATE cofferdam.checkpoints SET safe_number = least(block_number, $2), \
+                 final_number = least(block_number, $3) WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .bind(safe)
+        .bind(last_final)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("note what is final"))?;
+        sqlx::query("DELETE FROM cofferdam.blocks WHERE chain_id = $1 AND number < $2")
+            .bind(self.handle.chain())
+            .bind(last_final)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("prune block hashes"))?;
+        tx.commit().await.map_err(StoreError::database("commit what is final"))
     }
 
     /// Takes back what is mirrored above `to`, the common ancestor after a reorg, in one transaction.
@@ -114,12 +178,18 @@ impl Mirror {
             let why = "a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
-        let above = bigint(to.number, "block number")?;
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
+        self.take_back(&mut tx, to.number).await?;
+        tx.commit().await.map_err(StoreError::database("commit a rewind"))
+    }
+
+    /// Takes back whatever is mirrored above a block.
+    async fn take_back(&self, tx: &mut Transaction<'static, Postgres>, above: u64) -> Result<()> {
+        let above = bigint(above, "block number")?;
         sqlx::query("SELECT cofferdam.rewind($1)")
             .bind(above)
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .map_err(StoreError::database("rewind mirrored events"))?;
         sqlx::query(
@@ -129,16 +199,16 @@ impl Mirror {
         )
         .bind(self.handle.chain())
         .bind(above)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .map_err(StoreError::database("put batches back"))?;
         sqlx::query("DELETE FROM cofferdam.blocks WHERE chain_id = $1 AND number > $2")
             .bind(self.handle.chain())
             .bind(above)
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .map_err(StoreError::database("rewind block hashes"))?;
-        tx.commit().await.map_err(StoreError::database("commit a rewind"))
+        Ok(())
     }
 
     async fn stored(
@@ -192,7 +262,10 @@ impl Mirror {
             return Err(StoreError::CheckpointMoved { expected: from, found });
         }
         sqlx::query(
-            "UPDATE cofferdam.checkpoints SET block_number = $2, block_hash = $3 WHERE chain_id = $1",
+            "UPDATE cofferdam.checkpoints SET block_number = $2, block_hash = $3, \
+                 safe_number = CASE WHEN safe_number > $2 THEN $2 ELSE safe_number END, \
+                 final_number = CASE WHEN final_number > $2 THEN $2 ELSE final_number END \
+             WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
         .bind(number)
@@ -206,10 +279,12 @@ impl Mirror {
     async fn insert_blocks(
         &self,
         tx: &mut Transaction<'static, Postgres>,
-        to: Checkpoint,
         blocks: &[(u64, B256)],
     ) -> Result<()> {
-        let numbers = numbers(blocks, |block| block.0, "block number")?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let numbers = reconcile::numbers(blocks, |block| block.0, "block number")?;
         let hashes: Vec<&[u8]> = blocks.iter().map(|block| block.1.as_slice()).collect();
         let other = sqlx::query(
             "SELECT b.number, b.hash AS stored, u.hash AS given FROM cofferdam.blocks b \
@@ -239,224 +314,6 @@ impl Mirror {
         .execute(&mut **tx)
         .await
         .map_err(StoreError::database("insert block hashes"))?;
-        sqlx::query("DELETE FROM cofferdam.blocks WHERE chain_id = $1 AND number < $2")
-            .bind(self.handle.chain())
-            .bind(bigint(to.number.saturating_sub(KEPT_BLOCKS), "block number")?)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::database("prune block hashes"))?;
         Ok(())
     }
-
-    async fn insert_anchored(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        events: &[AnchoredEvent],
-    ) -> Result<u64> {
-        let at = Positions::of(events, |event| (event.tenant, event.position))?;
-        let done = sqlx::query(
-            "INSERT INTO cofferdam.anchored (chain_id, tenant_id, block_hash, log_index, \
-                 block_number, tx_hash, batch_index, first_seq, count, root, anchored_at) \
-             SELECT $1, u.* FROM UNNEST($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], \
-                 $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[], $11::bigint[]) u \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(self.handle.chain())
-        .bind(at.tenants)
-        .bind(at.block_hashes)
-        .bind(at.log_indexes)
-        .bind(at.block_numbers)
-        .bind(at.tx_hashes)
-        .bind(numbers(events, |event| event.index.get(), "batch index")?)
-        .bind(numbers(events, |event| event.first_seq.get(), "seq")?)
-        .bind(numbers(events, |event| event.count, "count")?)
-        .bind(events.iter().map(|event| event.root.as_bytes().as_slice()).collect::<Vec<_>>())
-        .bind(numbers(events, |event| event.anchored_at, "block timestamp")?)
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::database("mirror anchored batches"))?;
-        Ok(done.rows_affected())
-    }
-
-    async fn insert_anchorer_set(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        events: &[AnchorerSetEvent],
-    ) -> Result<u64> {
-        let at = Positions::of(events, |event| (event.tenant, event.position))?;
-        let done = sqlx::query(
-            "INSERT INTO cofferdam.anchorer_set (chain_id, tenant_id, block_hash, log_index, \
-                 block_number, tx_hash, anchorer, nonce) \
-             SELECT $1, u.* FROM UNNEST($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], \
-                 $6::bytea[], $7::bytea[], $8::bigint[]) u \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(self.handle.chain())
-        .bind(at.tenants)
-        .bind(at.block_hashes)
-        .bind(at.log_indexes)
-        .bind(at.block_numbers)
-        .bind(at.tx_hashes)
-        .bind(events.iter().map(|event| event.anchorer.as_slice()).collect::<Vec<_>>())
-        .bind(numbers(events, |event| event.nonce, "nonce")?)
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::database("mirror anchorer changes"))?;
-        Ok(done.rows_affected())
-    }
-
-    /// Tells events that confirm a batch of ours from those that contradict what we sealed. Events of
-    /// tenants that are not registered are neither.
-    async fn compare<'e>(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        events: &'e [AnchoredEvent],
-    ) -> Result<(Vec<&'e AnchoredEvent>, Vec<Finding>)> {
-        let tenants: Vec<_> = events.iter().map(|event| event.tenant.as_b256()).collect();
-        let rows = sqlx::query(
-            "SELECT e.ord, b.first_seq, b.count, b.root, b.block_hash, b.log_index \
-             FROM UNNEST($2::bytea[], $3::bigint[]) WITH ORDINALITY AS e(tenant_id, batch_index, ord) \
-             JOIN cofferdam.tenants t ON t.tenant_id = e.tenant_id AND t.chain_id = $1 \
-             LEFT JOIN cofferdam.batches b ON b.tenant_id = e.tenant_id AND b.chain_id = $1 \
-                 AND b.batch_index = e.batch_index \
-             ORDER BY e.ord",
-        )
-        .bind(self.handle.chain())
-        .bind(tenants.iter().map(B256::as_slice).collect::<Vec<_>>())
-        .bind(numbers(events, |event| event.index.get(), "batch index")?)
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StoreError::database("reconcile batches"))?;
-        let (mut confirmed, mut findings) = (Vec::new(), Vec::new());
-        for row in rows {
-            let column = "ord";
-            let ord = usize::try_from(row.number(column)?).ok().and_then(|ord| ord.checked_sub(1));
-            let event = ord.and_then(|at| events.get(at)).ok_or(StoreError::Corrupt { column })?;
-            let of_chain =
-                batch_words(event.index, event.first_seq, event.count, event.root.into());
-            let at = event.position;
-            let block = format!("block {} ({})", at.block_number, at.block_hash);
-            let finding = |kind, detail| Finding { tenant: event.tenant, kind, detail };
-            if row.value::<Option<i64>>("first_seq")?.is_none() {
-                let detail = format!("{of_chain} in {block} was never sealed here");
-                findings.push(finding("unknown-batch", detail));
-                continue;
-            }
-            let sealed = (Seq(row.number("first_seq")?), row.number("count")?, row.hash("root")?);
-            if sealed != (event.first_seq, event.count, event.root) {
-                let (first_seq, count, root) = sealed;
-                let ours = batch_words(event.index, first_seq, count, root.into());
-                let detail = format!("{of_chain} in {block} was sealed here as {ours}");
-                findings.push(finding("different-batch", detail));
-                continue;
-            }
-            if row.value::<Option<&[u8]>>("block_hash")?.is_some() {
-                let before: B256 = row.hash("block_hash")?;
-                if (before, row.number("log_index")?) != (at.block_hash, at.log_index) {
-                    let detail = format!("{of_chain} in {block} was mirrored from {before} before");
-                    findings.push(finding("anchored-twice", detail));
-                    continue;
-                }
-            }
-            confirmed.push(event);
-        }
-        Ok((confirmed, findings))
-    }
-
-    async fn confirm(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        events: &[&AnchoredEvent],
-    ) -> Result<u64> {
-        if events.is_empty() {
-            return Ok(0);
-        }
-        let at = Positions::of(events, |event| (event.tenant, event.position))?;
-        let done = sqlx::query(
-            "UPDATE cofferdam.batches b SET anchored_at = e.anchored_at, block_number = e.block_number, \
-                 block_hash = e.block_hash, tx_hash = e.tx_hash, log_index = e.log_index \
-             FROM UNNEST($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bytea[], \
-                 $7::bigint[], $8::bigint[]) AS e(tenant_id, block_hash, log_index, block_number, \
-                 tx_hash, batch_index, anchored_at) \
-             WHERE b.tenant_id = e.tenant_id AND b.chain_id = $1 AND b.batch_index = e.batch_index",
-        )
-        .bind(self.handle.chain())
-        .bind(at.tenants)
-        .bind(at.block_hashes)
-        .bind(at.log_indexes)
-        .bind(at.block_numbers)
-        .bind(at.tx_hashes)
-        .bind(numbers(events, |event| event.index.get(), "batch index")?)
-        .bind(numbers(events, |event| event.anchored_at, "block timestamp")?)
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::database("confirm batches"))?;
-        Ok(done.rows_affected())
-    }
-
-    async fn report(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        findings: &[Finding],
-    ) -> Result<u64> {
-        for Finding { tenant, kind, detail } in findings {
-            sqlx::query(
-                "INSERT INTO cofferdam.incidents (tenant_id, chain_id, incident_id, kind, detail) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant.as_b256().as_slice())
-            .bind(self.handle.chain())
-            .bind(incident_id(Some(*tenant), kind, detail).as_slice())
-            .bind(*kind)
-            .bind(detail)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::database("write an incident"))?;
-            sqlx::query(
-                "UPDATE cofferdam.heads SET halted = $3 \
-                 WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NULL",
-            )
-            .bind(tenant.as_b256().as_slice())
-            .bind(self.handle.chain())
-            .bind(format!("{kind}: {detail}"))
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::database("halt a tenant"))?;
-            tracing::error!(%tenant, kind, detail, "tenant halted");
-        }
-        Ok(findings.len() as u64)
-    }
-}
-
-/// A registered tenant's event that contradicts what we sealed.
-struct Finding {
-    tenant: TenantId,
-    kind: &'static str,
-    detail: String,
-}
-
-/// The columns that every mirrored event has.
-struct Positions {
-    tenants: Vec<[u8; 32]>,
-    block_hashes: Vec<[u8; 32]>,
-    log_indexes: Vec<i64>,
-    block_numbers: Vec<i64>,
-    tx_hashes: Vec<[u8; 32]>,
-}
-
-impl Positions {
-    fn of<E>(events: &[E], of: impl Fn(&E) -> (TenantId, LogPosition)) -> Result<Self> {
-        let at = |event: &E| of(event).1;
-        Ok(Self {
-            tenants: events.iter().map(|event| of(event).0.as_b256().0).collect(),
-            block_hashes: events.iter().map(|event| at(event).block_hash.0).collect(),
-            log_indexes: numbers(events, |event| at(event).log_index, "log index")?,
-            block_numbers: numbers(events, |event| at(event).block_number, "block number")?,
-            tx_hashes: events.iter().map(|event| at(event).tx_hash.0).collect(),
-        })
-    }
-}
-
-fn numbers<E>(events: &[E], of: impl Fn(&E) -> u64, what: &'static str) -> Result<Vec<i64>> {
-    events.iter().map(|event| bigint(of(event), what)).collect()
 }

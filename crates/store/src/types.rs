@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use alloy_primitives::{Address, B256};
-use cofferdam_core::{Batch, BatchIndex, BatchRoot, EntryHash, Seq, TenantId};
+use cofferdam_core::{Batch, BatchIndex, BatchRoot, EntryHash, Seq, TenantId, mirror::LogPosition};
 
 /// Which contract a chain's tenants are anchored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,19 +99,6 @@ impl Head {
     }
 }
 
-/// Where a log stands on the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LogPosition {
-    /// The block.
-    pub block_number: u64,
-    /// Its hash.
-    pub block_hash: B256,
-    /// The transaction.
-    pub tx_hash: B256,
-    /// The log's index in the block.
-    pub log_index: u64,
-}
-
 /// A batch the daemon sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedBatch {
@@ -169,46 +156,6 @@ impl AnchoredEvent {
             count: self.count,
             root: self.root,
             anchored_at: self.anchored_at,
-        }
-    }
-}
-
-/// A mirrored `AnchorerSet` event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnchorerSetEvent {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// Who may anchor for it from here on; zero for nobody.
-    pub anchorer: Address,
-    /// The nonce that this change consumed.
-    pub nonce: u64,
-    /// Where it stands on the chain.
-    pub position: LogPosition,
-}
-
-/// An event to be mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MirroredEvent {
-    /// A batch was anchored.
-    Anchored(AnchoredEvent),
-    /// A tenant changed its anchorer.
-    AnchorerSet(AnchorerSetEvent),
-}
-
-impl MirroredEvent {
-    /// Where it stands on the chain.
-    pub fn position(&self) -> &LogPosition {
-        match self {
-            Self::Anchored(event) => &event.position,
-            Self::AnchorerSet(event) => &event.position,
-        }
-    }
-
-    /// Whose it is.
-    pub fn tenant(&self) -> TenantId {
-        match self {
-            Self::Anchored(event) => event.tenant,
-            Self::AnchorerSet(event) => event.tenant,
         }
     }
 }

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 /// Control tables: readable across tenants by the daemon. A closed list; everything else is tenant data.
 const CONTROL: &str = "('deployments', 'tenants', 'heads', 'batches', 'transactions', 'checkpoints', \
-                       'blocks', 'incidents', 'leases', 'finality', 'postings', 'arrivals')";
+                       'blocks', 'incidents', 'leases', 'finality', 'postings', 'arrivals', \
+                       'mirror_heads')";
 
 /// What the rules are about: ours, without the book of migrations, which nobody is granted.
 const OURS: &str = "c.relnamespace = 'cofferdam'::regnamespace";
@@ -134,7 +135,8 @@ fn rules() -> Vec<(&'static str, String)> {
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
                  AND NOT (c.relname IN ('arrivals', 'intake') AND g.grantee = 'cofferdam_sequencer'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
-                 AND NOT (c.relname IN ('anchored', 'anchorer_set') AND g.grantee = 'cofferdam_rewinder'::regrole \
+                 AND NOT (c.relname IN ('anchored', 'anchorer_set', 'skipped', 'policies', 'scopes', \
+                         'described', 'account_events', 'mirror_heads') AND g.grantee = 'cofferdam_rewinder'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable)"
             ),
         ),
@@ -171,7 +173,8 @@ fn rules() -> Vec<(&'static str, String)> {
                          OR (g.grantee = 'cofferdam_indexer'::regrole AND g.privilege_type = 'SELECT') \
                          OR (g.grantee = 'cofferdam_sealer'::regrole AND g.privilege_type <> 'SELECT') \
                          OR (g.grantee = 'cofferdam_rewinder'::regrole \
-                             AND a.attname NOT IN ('chain_id', 'block_number')))))"
+                             AND a.attname NOT IN ('tenant_id', 'chain_id', 'block_number', 'batch_index', \
+                                 'first_seq', 'nonce', 'version', 'event_index', 'agent', 'agent_nonce')))))"
             ),
         ),
         (
@@ -288,7 +291,7 @@ async fn policy_violations(connection: &mut PgConnection) -> Vec<String> {
                 expression == TENANT || (relation == "tenants" && expression == NAMED)
             }
             ("cofferdam_reader", true, false) => expression == CHAIN,
-            ("cofferdam_rewinder", false, true) => expression == UNSCOPED,
+            ("cofferdam_rewinder", _, true) => expression == UNSCOPED,
             ("cofferdam_enqueuer", _, true) => expression == TENANT,
             ("cofferdam_indexer", false, true) => command == "a" && expression == DAEMON,
             ("cofferdam_sequencer" | "cofferdam_sealer", false, true) => expression == TENANT,
@@ -296,6 +299,7 @@ async fn policy_violations(connection: &mut PgConnection) -> Vec<String> {
                 expression == TENANT
                     || expression == DAEMON
                     || (relation == "tenants" && command == "a" && expression == UNSCOPED)
+                    || (relation == "mirror_heads" && expression == UNSCOPED)
             }
             ("cofferdam_sequencer" | "cofferdam_sealer" | "cofferdam_indexer", true, false) => {
                 // A tenant's session may hold the lease and, by the check, not change it.

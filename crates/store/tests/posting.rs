@@ -7,10 +7,9 @@ use std::time::Duration;
 use alloy_primitives::U256;
 use cofferdam_core::{Address, B256, BatchIndex, Seq, TenantId};
 use cofferdam_store::{
-    Attempt, Finality, Leadership, Mined, Mirror, MirroredEvent, Outcome, SealedBatch, Sealer,
-    Stages, StoreError,
+    Attempt, Finality, Leadership, Mined, Mirror, Outcome, SealedBatch, Sealer, Stages, StoreError,
 };
-use common::{CHAIN, Database, anchored, block, database, entries, lead, tenant};
+use common::{CHAIN, Database, anchored, anchored_row, block, database, entries, lead, tenant};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -218,9 +217,9 @@ async fn a_batchs_stages_follow_the_canonical_event_and_the_chains_own_words() {
     ledger.record_intent(sender(), 0, &attempt(1, 1), &carried(&[batch])).await.expect("recorded");
     assert_eq!(stages().await, at(3, 0, 0, 0));
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
-    let event = vec![MirroredEvent::Anchored(anchored(&batch, 5, 0))];
-    mirror.apply(None, block(4), &[(4, block(4).hash)], vec![]).await.expect("applied");
-    mirror.apply(Some(block(4)), block(5), &[], event).await.expect("applied");
+    let event = [anchored_row(anchored(&batch, 5, 0))];
+    mirror.apply(None, block(4), &[(4, block(4).hash)], &[]).await.expect("applied");
+    mirror.apply(Some(block(4)), block(5), &[], &event).await.expect("applied");
     for (safe, last_final, expected) in
         [(4, 3, at(3, 3, 0, 0)), (5, 4, at(3, 3, 3, 0)), (9, 5, at(3, 3, 3, 3))]
     {

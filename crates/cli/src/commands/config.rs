@@ -90,11 +90,11 @@ async fn check(args: &run::Args) -> Findings {
             found.note("webhook", webhook, |it| format!("{:?} (nothing was sent)", it.as_ref()));
         }
     }
-    let chain = found.note("chain", args.chain.connect().await, |chain| {
+    let chain = found.note("chain", args.daemon.chain.connect().await, |chain| {
         format!("{} serves chain {} with {}", chain.url(), chain.chain_id(), chain.contract())
     });
     let Some(chain) = chain else { return found };
-    let key = args.key.load(chain.chain_id());
+    let key = args.daemon.key.load(chain.chain_id());
     let key = found.note("key", key, |key| key.address().to_string());
     if let Some(key) = &key {
         let balance = chain.provider().get_balance(key.address()).into_future();
@@ -105,7 +105,7 @@ async fn check(args: &run::Args) -> Findings {
         });
         found.note("balance", balance, |wei| format!("{wei} wei"));
     }
-    let sequencer = connect::sequencer(&args.database, chain.chain_id()).await;
+    let sequencer = connect::sequencer(&args.daemon.database, chain.chain_id()).await;
     let tenants = match sequencer {
         Ok(sequencer) => database(args, &chain, &sequencer).await,
         Err(error) => Err(error),
@@ -126,7 +126,7 @@ async fn database(args: &run::Args, chain: &Chain, sequencer: &Sequencer) -> Res
     if sequencer.deployment().await?.is_some() {
         connect::follow(sequencer, chain).await?;
     }
-    let url = args.database.url()?;
+    let url = args.daemon.database.url()?;
     Mirror::connect(&url, chain.chain_id()).await?;
     let mut heads = Sealer::connect(&url, chain.chain_id()).await?.heads().await?;
     heads.retain(|head| head.halted.is_none());

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use cofferdam_anchorer::difference;
 use cofferdam_contracts::Chain;
 use cofferdam_core::EntryHash;
-use cofferdam_store::{Sealer, Tenant};
+use cofferdam_store::{Incident, Sealer, Tenant};
 use eyre::Result;
 use futures::{StreamExt, pin_mut};
 use serde_json::json;
 
 use crate::{
+    commands::index,
     connect::{self, ChainArgs, DatabaseArgs},
     output::Output,
 };
@@ -57,12 +58,15 @@ was sealed, and the contract's counters. While any of it still differs nothing i
                                there is none, somebody else anchors with the key: have the tenant's
                                authority name another anchorer
   different-batch              the same; what the chain has at that position stays there for good
+  hole                         the mirror lacks events that no RPC endpoint had: run `cofferdam index` with
+                               another, --fallback-rpc-url
+  reorg-below-final            `cofferdam index rebuild` mirrors the chain afresh
   other-chain, other-code      point --rpc-url at the chain this database was made for
 
 Where the reason is gone (an endpoint that lied, a reorg, a restored row), the halt is lifted, the
 incidents are closed, and sealing and anchoring go on where they stopped. No row is deleted.")]
 struct ResolveArgs {
-    /// The tenant, by name or id
+    /// The tenant, by name or id; a stranger, whose events are missing, by id
     #[arg(long, value_name = "TENANT", required_unless_present = "everything")]
     tenant: Option<String>,
 
@@ -131,12 +135,25 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
     let (who, differences) = match &args.tenant {
         None => ("everything".to_string(), vec![]),
         Some(name) => {
-            let tenant = connect::tenant(&sequencer, name).await?;
-            let differences = differences(&chain, &sealer, &tenant).await?;
-            if differences.is_empty() && args.yes {
-                sealer.resume(tenant.id).await?;
+            let (id, name, mut differences) = match connect::tenant(&sequencer, name).await {
+                Ok(tenant) => {
+                    let differences = differences(&chain, &sealer, &tenant).await?;
+                    (tenant.id, tenant.name, differences)
+                }
+                // A stranger, some of whose events may be missing in the mirror.
+                Err(error) => (name.parse().map_err(|_| error)?, name.clone(), vec![]),
+            };
+            let hole = |it: &Incident| {
+                it.tenant == Some(id) && it.kind == "hole" && it.resolved_at.is_none()
+            };
+            if sealer.incidents(1_000).await?.iter().any(hole) {
+                let indexer = index::indexer(&chain, &url, args.chain.deployment(), vec![]).await?;
+                differences.extend(indexer.difference(id).await?);
             }
-            (tenant.name, differences)
+            if differences.is_empty() && args.yes {
+                sealer.resume(id).await?;
+            }
+            (name, differences)
         }
     };
     if args.everything && args.yes {

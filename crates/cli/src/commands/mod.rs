@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod costs;
 pub(crate) mod devnet;
 pub(crate) mod incident;
+pub(crate) mod index;
 pub(crate) mod intake;
 pub(crate) mod migrate;
 pub(crate) mod policy;

@@ -1,13 +1,13 @@
-//! `cofferdam run`, `anchor` and `index`: the daemon and its halves.
+//! `cofferdam run` and `anchor`: the daemon and its first half.
 
 use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{Chain, ChainError};
-use cofferdam_indexer::{Indexer, Progress};
-use cofferdam_store::{DatabaseUrl, Mirror, Sealer, Sequencer, StoreError};
-use eyre::{Report, Result, WrapErr};
+use cofferdam_indexer::Indexer;
+use cofferdam_store::{DatabaseUrl, Sealer, Sequencer, StoreError};
+use eyre::{Report, Result};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     amount,
+    commands::index,
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     output::{Output, counted},
     watch::{Watch, Watched},
@@ -39,13 +40,22 @@ database one leads, and another takes over within the lease when it is gone. A n
 away is waited for, also in the beginning.")]
 pub(crate) struct Args {
     #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    #[command(flatten)]
+    fallback: index::FallbackArgs,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+}
+
+/// What both `run` and `anchor` take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DaemonArgs {
+    #[command(flatten)]
     seal: SealArgs,
     #[command(flatten)]
     post: PostArgs,
     #[command(flatten)]
     pace: PaceArgs,
-    #[command(flatten)]
-    pub(crate) watch: WatchArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
@@ -82,24 +92,7 @@ pub(crate) struct AnchorArgs {
     #[arg(long)]
     once: bool,
     #[command(flatten)]
-    run: Args,
-}
-
-/// Mirror the contract's events, without anchoring
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  cofferdam index --once         mirrors up to the chain's head and exits")]
-pub(crate) struct IndexArgs {
-    /// Up to the chain's present head, then exit
-    #[arg(long)]
-    once: bool,
-    #[command(flatten)]
-    pace: PaceArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    chain: ChainArgs,
+    daemon: DaemonArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -169,7 +162,7 @@ pub(crate) struct PaceArgs {
 }
 
 impl PaceArgs {
-    fn poll(self) -> Duration {
+    pub(crate) fn poll(self) -> Duration {
         Duration::from_millis(self.poll)
     }
 }
@@ -190,7 +183,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             tokio::spawn(webhook.run(watched.sealer.clone(), chain.chain_id()));
         }
         watch.begin(watched);
-        daemon(anchorer, indexer, args.pace.poll(), interrupted).await;
+        daemon(anchorer, indexer, args.daemon.pace.poll(), interrupted).await;
     }
     output.say("stopped");
     Ok(ExitCode::SUCCESS)
@@ -198,11 +191,13 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
 
 /// Everything that a daemon is made of.
 async fn parts(args: &Args) -> Result<(Chain, Anchorer, Indexer, Watched)> {
+    let Args { daemon: args, fallback, .. } = args;
     let (chain, url) = open(&args.chain, &args.database).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (anchorer, payer) = anchorer(&chain, &url, sealer.clone(), args).await?;
-    let indexer = indexer(&chain, &url).await?;
-    Ok((chain.clone(), anchorer, indexer, Watched { chain, sealer, payer }))
+    let indexer = index::indexer(&chain, &url, args.chain.deployment(), fallback.urls()?).await?;
+    let watched = Watched { chain: chain.clone(), sealer, payer, mirror: indexer.metrics() };
+    Ok((chain, anchorer, indexer, watched))
 }
 
 /// Tries until nothing that is needed is away. What will not come by itself is an error at once.
@@ -245,7 +240,7 @@ pub(crate) async fn daemon(
 }
 
 pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode> {
-    let AnchorArgs { once, run: args } = args;
+    let AnchorArgs { once, daemon: args } = args;
     let (chain, url) = open(&args.chain, &args.database).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (anchorer, _) = anchorer(&chain, &url, sealer, &args).await?;
@@ -278,25 +273,6 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
     Ok(if report.troubled.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub(crate) async fn index(args: IndexArgs, output: &Output) -> Result<ExitCode> {
-    let (chain, url) = open(&args.chain, &args.database).await?;
-    let indexer = indexer(&chain, &url).await?;
-    if !args.once {
-        indexer.run(args.pace.poll(), until_interrupted()).await;
-        output.say("stopped");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Progress { block, events, anchored, incidents, rewound } = indexer.catch_up().await?;
-    output.result(
-        &json!({
-            "block": block, "events": events, "anchored": anchored, "incidents": incidents,
-            "rewound": rewound,
-        }),
-        format!("mirrored {events} events up to block {block}; {incidents} incidents"),
-    );
-    Ok(if incidents == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 /// Connects to the chain and checks that the database follows its contract.
 async fn open(chain: &ChainArgs, database: &DatabaseArgs) -> Result<(Chain, DatabaseUrl)> {
     let url = database.url()?;
@@ -308,7 +284,7 @@ async fn anchorer(
     chain: &Chain,
     url: &DatabaseUrl,
     sealer: Sealer,
-    args: &Args,
+    args: &DaemonArgs,
 ) -> Result<(Anchorer, Address)> {
     let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
     connect::follow(&sequencer, chain).await?;
@@ -318,15 +294,7 @@ async fn anchorer(
     Ok((anchorer.chaining(sequencer).posting(args.post.policy()), payer))
 }
 
-/// An indexer of this chain's contract into this database.
-pub(crate) async fn indexer(chain: &Chain, url: &DatabaseUrl) -> Result<Indexer> {
-    let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
-    let deployment = connect::follow(&sequencer, chain).await?;
-    let mirror = Mirror::connect(url, chain.chain_id()).await.wrap_err("cannot mirror")?;
-    Ok(Indexer::new(mirror, chain.clone(), deployment.from_block))
-}
-
-fn until_interrupted() -> watch::Receiver<bool> {
+pub(crate) fn until_interrupted() -> watch::Receiver<bool> {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         interrupted().await;

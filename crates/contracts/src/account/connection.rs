@@ -2,7 +2,7 @@
 
 use alloy::{
     eips::BlockNumberOrTag,
-    primitives::{Address, B256, Bytes, U256, hex, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, RootProvider},
     rpc::types::Filter,
     sol_types::{SolCall, SolValue},
@@ -105,14 +105,7 @@ impl Account {
         if code.is_empty() {
             return Err(AccountError::NotDeployed { address, chain_id });
         }
-        // Solady's minimal clone of what the factory created first, the one implementation.
-        let implementation = factory.create(1);
-        let clone = [
-            &hex!("3d3d3d3d363d3d37363d73")[..],
-            implementation.as_slice(),
-            &hex!("5af43d3d93803e602a57fd5bf3"),
-        ];
-        if code != clone.concat() {
+        if code != deployment.account_code() {
             return Err(AccountError::Foreign { address, chain_id, factory });
         }
         Ok(Self { chain, deployment, address })

@@ -1,7 +1,10 @@
 //! What the store's tests share: a migrated database, and entries to put in it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use cofferdam_core::{Address, B256, EntryHash, FieldName, TenantId, batch_root};
+use cofferdam_core::{
+    Address, B256, EntryHash, FieldName, TenantId, batch_root,
+    mirror::{Abi, MirrorEvent, Row, Value},
+};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
     AnchoredEvent, Checkpoint, DatabaseUrl, Leadership, LogPosition, NewEntry, SealedBatch, Sealer,
@@ -101,6 +104,56 @@ pub(crate) fn anchored(batch: &SealedBatch, block_number: u64, log_index: u64) -
         anchored_at: 1_700_000_000 + block_number,
         position: position(block_number, log_index),
     }
+}
+
+/// The row of an event that anchors a batch.
+pub(crate) fn anchored_row(event: AnchoredEvent) -> Row {
+    let values = vec![
+        Value::Int(event.index.get()),
+        Value::Int(event.first_seq.get()),
+        Value::Int(event.count),
+        Value::Word(event.root.into()),
+        Value::Int(event.anchored_at),
+    ];
+    row("Anchored", event.tenant, event.position, values)
+}
+
+/// The row of an event that names a tenant's anchorer.
+pub(crate) fn anchorer_row(tenant: TenantId, nonce: u64, at: LogPosition) -> Row {
+    let values = vec![Value::Address(Address::repeat_byte(5)), Value::Int(nonce)];
+    row("AnchorerSet", tenant, at, values)
+}
+
+/// A row of an event with something in every member; `n` is where its counters stand.
+pub(crate) fn sample(
+    event: &'static MirrorEvent,
+    n: u64,
+    tenant: TenantId,
+    position: LogPosition,
+) -> Row {
+    let seed = n as u8 + 1;
+    let value = |member: &cofferdam_core::mirror::Member| match (member.column, member.abi) {
+        ("batch_index" | "first_seq" | "nonce" | "event_index" | "agent_nonce", _) => Value::Int(n),
+        ("version", _) => Value::Int(n + 1),
+        (_, Abi::Int) => Value::Int(u64::from(seed) << 24),
+        (_, Abi::Word | Abi::Tenant) => Value::Word(B256::repeat_byte(seed)),
+        (_, Abi::Address) => Value::Address(Address::repeat_byte(seed)),
+        (_, Abi::Amount) => Value::Amount(u128::from(seed) << 70),
+        (_, Abi::Bool) => Value::Bool(n.is_multiple_of(2)),
+        (_, Abi::Selector) => Value::Selector([seed; 4]),
+        (_, Abi::Bytes) => Value::Bytes(vec![seed; usize::from(seed)].into()),
+        (_, Abi::Words) => Value::Bytes(vec![seed; 64].into()),
+    };
+    let values = event.columns().map(value).collect();
+    let time = 1_700_000_000 + position.block_number;
+    Row { event, tenant: tenant.as_b256(), position, time, values }
+}
+
+/// A row of an event.
+pub(crate) fn row(event: &str, tenant: TenantId, position: LogPosition, values: Vec<Value>) -> Row {
+    let event = MirrorEvent::named(event).expect("an event");
+    let time = 1_700_000_000 + position.block_number;
+    Row { event, tenant: tenant.as_b256(), position, time, values }
 }
 
 impl Database {

@@ -15,7 +15,7 @@ use cofferdam_store::{Reader, Sealer, Sequencer};
 use eyre::{Result, bail};
 
 use crate::{
-    commands::{append, run, verify},
+    commands::{append, index, run, verify},
     connect,
     ingest::{self, Format},
     output::Output,
@@ -180,7 +180,7 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     let posting = PostPolicy { lease: LEASE, ..PostPolicy::default() };
     let anchorer =
         Anchorer::new(sealer.clone(), sender, policy).chaining(sequencer).posting(posting);
-    let indexer = run::indexer(chain, url).await?;
+    let indexer = index::indexer(chain, url, Deployment::default(), vec![]).await?;
     let reader = Reader::connect(url, chain.chain_id()).await?;
     for _ in 0..ROUNDS {
         let round = anchorer.round(true).await?;

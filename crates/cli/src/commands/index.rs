@@ -1,0 +1,280 @@
+//! `cofferdam index`: the mirror of the contracts' events.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use cofferdam_contracts::{Chain, RpcUrl, deployment::Deployment};
+use cofferdam_indexer::{Endpoints, IndexMetrics, Indexer, Progress};
+use cofferdam_store::{DatabaseUrl, Mirror, Reader};
+use eyre::{Result, WrapErr};
+use serde_json::json;
+use tracing::info;
+
+use super::run::{PaceArgs, until_interrupted};
+use crate::{
+    connect::{self, ChainArgs, DatabaseArgs},
+    metrics::{self, Answer},
+    output::{Output, Unit, grouped},
+};
+
+/// Mirror the contracts' events, without anchoring
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  cofferdam index --once                   mirrors up to the chain's head and exits
+  cofferdam index --fallback-rpc-url https://…  --listen 127.0.0.1:9465
+  cofferdam index status                   how far the mirror is
+  cofferdam index verify --full            every row against a log that is downloaded again
+
+A mirror that lacks an event stops there, says so, and looks for it at the other endpoints."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Up to the chain's present head, then exit
+    #[arg(long)]
+    once: bool,
+
+    #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
+    pace: PaceArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// How far the mirror is, and what is final
+    Status(PlaceArgs),
+    /// Recompute everything; 0 if mirror and chain agree, 1 and the first difference if not
+    Verify(VerifyArgs),
+    /// Take everything back and mirror it again
+    Rebuild(PlaceArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyArgs {
+    /// Download all logs again, too, and compare every row
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Where chain and database are.
+#[derive(Debug, clap::Args)]
+struct PlaceArgs {
+    #[command(flatten)]
+    fallback: FallbackArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+impl PlaceArgs {
+    async fn indexer(&self) -> Result<Indexer> {
+        let (url, others) = (self.database.url()?, self.fallback.urls()?);
+        let chain = self.chain.connect().await?;
+        indexer(&chain, &url, self.chain.deployment(), others).await
+    }
+}
+
+/// Whom else to ask.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Chain")]
+pub(crate) struct FallbackArgs {
+    /// Further RPC endpoints, asked when the first refuses or leaves something out
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "RPC_FALLBACK_URLS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    fallback_rpc_url: Vec<String>,
+}
+
+impl FallbackArgs {
+    pub(crate) fn urls(&self) -> Result<Vec<RpcUrl>> {
+        Ok(self.fallback_rpc_url.iter().map(|url| url.parse()).collect::<Result<_, _>>()?)
+    }
+}
+
+/// How the mirror alone can be watched; the whole daemon says more.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Watching")]
+struct WatchArgs {
+    /// Serve /healthz and, for Prometheus, /metrics of the mirror at this address
+    #[arg(long, value_name = "IP:PORT", env = "COFFERDAM_LISTEN")]
+    listen: Option<SocketAddr>,
+}
+
+impl WatchArgs {
+    async fn serve(&self, indexer: &Indexer) -> Result<()> {
+        let Some(at) = self.listen else { return Ok(()) };
+        let metrics = indexer.metrics();
+        let at = metrics::serve(at, move |path| {
+            let answer = match &*path {
+                "/healthz" => Answer::new(200, "alive\n"),
+                "/metrics" => Answer::new(200, metrics.render()),
+                _ => Answer::new(404, "there are /healthz and /metrics\n"),
+            };
+            async move { answer }
+        });
+        info!(at = %at.await?, "listening");
+        Ok(())
+    }
+}
+
+/// An indexer of this chain's contracts into this database.
+pub(crate) async fn indexer(
+    chain: &Chain,
+    url: &DatabaseUrl,
+    deployment: Deployment,
+    others: Vec<RpcUrl>,
+) -> Result<Indexer> {
+    let sequencer = cofferdam_store::Sequencer::connect(url, chain.chain_id()).await?;
+    let followed = connect::follow(&sequencer, chain).await?;
+    let mirror = Mirror::connect(url, chain.chain_id()).await.wrap_err("cannot mirror")?;
+    let reader = Reader::connect(url, chain.chain_id()).await.wrap_err("cannot mirror")?;
+    let endpoints = Endpoints::new(chain, others)?;
+    Ok(Indexer::new(mirror, reader, endpoints, deployment, followed.from_block))
+}
+
+pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
+    match args.command {
+        Some(Command::Status(place)) => status(&place, output).await,
+        Some(Command::Verify(args)) => verify(&args, output).await,
+        Some(Command::Rebuild(place)) => {
+            let indexer = place.indexer().await?;
+            let watching = watch(indexer.metrics(), *output);
+            let done = indexer.rebuild().await;
+            watching.abort();
+            Ok(report(&done?, output))
+        }
+        None => {
+            let indexer = args.place.indexer().await?;
+            args.watch.serve(&indexer).await?;
+            let watching = watch(indexer.metrics(), *output);
+            if args.once {
+                let done = indexer.catch_up().await;
+                watching.abort();
+                return Ok(report(&done?, output));
+            }
+            indexer.run(args.pace.poll(), until_interrupted()).await;
+            watching.abort();
+            output.say("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn report(done: &Progress, output: &Output) -> ExitCode {
+    let Progress { block, events, anchored, incidents, rewound, checked } = done;
+    output.result(
+        &json!({
+            "block": block, "events": events, "anchored": anchored, "incidents": incidents,
+            "rewound": rewound, "checked": checked,
+        }),
+        format!(
+            "mirrored {events} events up to block {block}; {checked} tenants are as the contracts have \
+             them; {incidents} incidents"
+        ),
+    );
+    if *incidents == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shows how a long way to the head is getting on.
+fn watch(metrics: Arc<IndexMetrics>, output: Output) -> tokio::task::JoinHandle<()> {
+    /// Fewer blocks are mirrored before anybody could read it.
+    const WORTH_SHOWING: u64 = 500;
+    tokio::spawn(async move {
+        let mut shown = None;
+        let mut first = None;
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let head = metrics.head.load(Ordering::Relaxed);
+            let at = metrics.mirrored.load(Ordering::Relaxed);
+            if at == 0 {
+                continue;
+            }
+            let from = *first.get_or_insert(at);
+            if shown.is_none() && head.saturating_sub(at) > WORTH_SHOWING {
+                shown = Some(output.progress("blocks", head - from, Unit::Entries));
+            }
+            if let Some(bar) = &mut shown {
+                bar.set(at.saturating_sub(from));
+            }
+            if at >= head {
+                shown.take().into_iter().for_each(|bar| bar.done());
+            }
+        }
+    })
+}
+
+async fn status(place: &PlaceArgs, output: &Output) -> Result<ExitCode> {
+    let indexer = place.indexer().await?;
+    let (state, head) = indexer.state().await?;
+    let block = state.checkpoint.map(|at| at.number);
+    output.result(
+        &json!({
+            "block": block, "safe": state.safe, "final": state.last_final, "head": head,
+            "lag": block.map(|block| head.saturating_sub(block)),
+        }),
+        match block {
+            Some(block) => format!(
+                "mirrored up to block {} of {}; safe up to {}, final up to {}",
+                grouped(block),
+                grouped(head),
+                grouped(state.safe.unwrap_or_default()),
+                grouped(state.last_final.unwrap_or_default()),
+            ),
+            None => format!("nothing is mirrored; the chain is at block {}", grouped(head)),
+        },
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(args: &VerifyArgs, output: &Output) -> Result<ExitCode> {
+    let indexer = args.place.indexer().await?;
+    let mut bar = args.full.then(|| output.progress("blocks", 1, Unit::Entries));
+    let verdict = indexer.verify(args.full, |done, total| {
+        if let Some(bar) = &mut bar {
+            bar.of(done, total);
+        }
+    });
+    let verdict = verdict.await?;
+    let difference = verdict.difference.as_ref();
+    let mut text = format!(
+        "{} rows of {} tenants up to block {}",
+        grouped(verdict.rows),
+        grouped(verdict.tenants),
+        grouped(verdict.block)
+    );
+    if let Some(downloaded) = verdict.downloaded {
+        text += &format!(", {} logs downloaded", grouped(downloaded));
+    }
+    if let Some(unread) = &verdict.unread {
+        text += &format!("\nthe contracts' state was not compared: {unread}");
+    }
+    text += &match difference {
+        None => "\nmirror and chain agree".to_owned(),
+        Some(it) => format!("\nDIFFERENT: tenant {}: {}", it.tenant, it.what),
+    };
+    let json = json!({
+        "block": verdict.block, "tenants": verdict.tenants, "rows": verdict.rows,
+        "downloaded": verdict.downloaded, "unread": verdict.unread,
+        "difference": difference.map(|it| json!({ "tenantId": it.tenant, "what": it.what })),
+    });
+    output.result(&json, text);
+    Ok(if difference.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,153 @@
+//! Between a log's words and a row's values.
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+
+use super::{Abi, Member, MirrorEvent, Row, Value};
+
+const WORD: usize = 32;
+
+/// Why a log is none of the event that its topic names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Too many or too few topics.
+    #[error("{event} has {expected} topics, found {found}")]
+    Topics {
+        /// The event.
+        event: &'static str,
+        /// How many it has.
+        expected: usize,
+        /// How many there were.
+        found: usize,
+    },
+    /// Too much or too little data, or data that is laid out in another way.
+    #[error("{event} has other data than {found} bytes laid out like this")]
+    Data {
+        /// The event.
+        event: &'static str,
+        /// How many there were.
+        found: usize,
+    },
+    /// A member is out of its type's range.
+    #[error("{event} has a {column} that is out of range")]
+    Range {
+        /// The event.
+        event: &'static str,
+        /// The member.
+        column: &'static str,
+    },
+}
+
+pub(super) fn decode(
+    event: &'static MirrorEvent,
+    topics: &[B256],
+    data: &[u8],
+) -> Result<(B256, Vec<Value>), LogError> {
+    let wrong_data = LogError::Data { event: event.name, found: data.len() };
+    let expected = 1 + event.members.iter().filter(|member| member.indexed).count();
+    if topics.len() != expected {
+        return Err(LogError::Topics { event: event.name, expected, found: topics.len() });
+    }
+    let heads = WORD * (1 + event.members.len() - expected);
+    let (mut topics, mut words) = (topics[1..].iter(), data.chunks_exact(WORD));
+    let (mut tenant, mut end) = (B256::ZERO, heads);
+    let mut values = Vec::with_capacity(event.members.len());
+    for member in event.members {
+        let word: B256 = if member.indexed {
+            topics.next().copied().unwrap_or_default()
+        } else {
+            B256::from_slice(words.next().ok_or(wrong_data)?)
+        };
+        match member.abi {
+            Abi::Tenant => tenant = word,
+            Abi::Bytes | Abi::Words => {
+                // What has no fixed size stands behind the heads, one after another.
+                if number(&word) != Some(end as u64) {
+                    return Err(wrong_data);
+                }
+                let bytes = tail(data, end, member.abi).ok_or(wrong_data)?;
+                end += WORD + bytes.len().next_multiple_of(WORD);
+                values.push(Value::Bytes(Bytes::copy_from_slice(bytes)));
+            }
+            _ => values.push(
+                value(member, word)
+                    .ok_or(LogError::Range { event: event.name, column: member.column })?,
+            ),
+        }
+    }
+    if end == data.len() { Ok((tenant, values)) } else { Err(wrong_data) }
+}
+
+/// What stands behind the length at `at`, if it is all there and padded with zeros.
+fn tail(data: &[u8], at: usize, abi: Abi) -> Option<&[u8]> {
+    let length = number(&B256::from_slice(data.get(at..at + WORD)?))?;
+    let bytes = usize::try_from(length).ok()?.checked_mul(if abi == Abi::Words { WORD } else { 1 });
+    let bytes = bytes.filter(|bytes| *bytes <= data.len())?;
+    let padded = data.get(at + WORD..at + WORD + bytes.next_multiple_of(WORD))?;
+    let (bytes, padding) = padded.split_at(bytes);
+    padding.iter().all(|byte| *byte == 0).then_some(bytes)
+}
+
+fn number(word: &B256) -> Option<u64> {
+    let (high, low) = word.split_at(WORD - 8);
+    let low = u64::from_be_bytes(low.try_into().ok()?);
+    // A bigint has a sign.
+    (high.iter().all(|byte| *byte == 0) && low <= i64::MAX as u64).then_some(low)
+}
+
+fn value(member: &Member, word: B256) -> Option<Value> {
+    let zeros = |range: std::ops::Range<usize>| word[range].iter().all(|byte| *byte == 0);
+    Some(match member.abi {
+        Abi::Word => Value::Word(word),
+        Abi::Address => zeros(0..12).then(|| Value::Address(Address::from_word(word)))?,
+        Abi::Int => Value::Int(number(&word)?),
+        // 104 bits
+        Abi::Amount => zeros(0..19).then(|| Value::Amount(U256::from_be_bytes(word.0).to()))?,
+        Abi::Bool => match number(&word)? {
+            0 => Value::Bool(false),
+            1 => Value::Bool(true),
+            _ => return None,
+        },
+        Abi::Selector => {
+            zeros(4..WORD).then(|| Value::Selector([word[0], word[1], word[2], word[3]]))?
+        }
+        Abi::Tenant | Abi::Bytes | Abi::Words => return None,
+    })
+}
+
+pub(super) fn encode(row: &Row) -> (Vec<B256>, Vec<u8>) {
+    let event = row.event;
+    let mut topics = vec![event.topic()];
+    let fixed = event.members.iter().filter(|member| !member.indexed).count();
+    let (mut heads, mut tails) = (Vec::with_capacity(fixed * WORD), Vec::new());
+    let mut values = row.values.iter();
+    for member in event.members {
+        let word = if member.abi == Abi::Tenant {
+            row.tenant
+        } else {
+            let Some(value) = values.next() else { continue };
+            match value {
+                Value::Word(word) => *word,
+                Value::Address(address) => address.into_word(),
+                Value::Int(number) => U256::from(*number).into(),
+                Value::Amount(amount) => U256::from(*amount).into(),
+                Value::Bool(truth) => U256::from(u8::from(*truth)).into(),
+                Value::Selector(selector) => B256::right_padding_from(selector),
+                Value::Bytes(bytes) => {
+                    let offset = fixed * WORD + tails.len();
+                    let unit = if member.abi == Abi::Words { WORD } else { 1 };
+                    tails.extend(U256::from(bytes.len() / unit).to_be_bytes::<WORD>());
+                    tails.extend_from_slice(bytes);
+                    tails.resize(tails.len().next_multiple_of(WORD), 0);
+                    U256::from(offset).into()
+                }
+            }
+        };
+        if member.indexed {
+            topics.push(word);
+        } else {
+            heads.extend_from_slice(word.as_slice());
+        }
+    }
+    heads.append(&mut tails);
+    (topics, heads)
+}

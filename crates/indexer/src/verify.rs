@@ -1,0 +1,293 @@
+//! Everything recomputed: the mirror from its own rows, from the contracts' storage, and from all logs.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{B256, U256, keccak256};
+use cofferdam_core::{
+    History, TenantId,
+    mirror::{MirrorTable, Row},
+};
+use cofferdam_store::{AnchoredEvent, Checkpoint, MirrorHead};
+use futures::TryStreamExt;
+
+use crate::{IndexError, Indexer, audit::mismatch, endpoint::At};
+
+/// Tenants whose counters are read at once.
+const PAGE: u32 = 1_000;
+
+/// What `index verify` found.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    /// The block that the mirror stands at.
+    pub block: u64,
+    /// Tenants whose rows were checked.
+    pub tenants: u64,
+    /// Rows that were read.
+    pub rows: u64,
+    /// Events that were downloaded and compared; `None` when only the contracts' state was.
+    pub downloaded: Option<u64>,
+    /// Why the contracts' state at that block could not be read, if so: it was not compared.
+    pub unread: Option<String>,
+    /// The first difference, if there is any.
+    pub difference: Option<Difference>,
+}
+
+/// Where mirror and chain part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Whose rows.
+    pub tenant: B256,
+    /// Which of them, and how they differ.
+    pub what: String,
+}
+
+/// A digest of a tenant's rows whose order does not matter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Digest {
+    rows: u64,
+    sum: U256,
+}
+
+impl Digest {
+    fn add(&mut self, row: &Row) {
+        let (topics, data) = row.encode();
+        let at = &row.position;
+        let mut bytes = Vec::with_capacity(160 + 32 * topics.len() + data.len());
+        for word in [at.block_hash, at.tx_hash] {
+            bytes.extend_from_slice(word.as_slice());
+        }
+        for number in [at.block_number, at.log_index, row.time] {
+            bytes.extend(number.to_be_bytes());
+        }
+        topics.iter().for_each(|topic| bytes.extend_from_slice(topic.as_slice()));
+        bytes.extend(data);
+        self.rows += 1;
+        self.sum = self.sum.wrapping_add(U256::from_be_bytes(keccak256(bytes).0));
+    }
+}
+
+impl Indexer {
+    /// Recomputes every tenant's counters and history from its rows and compares them with the contracts'
+    /// storage at the mirror's block; with `full`, every row with a log that is downloaded again. Reports how
+    /// far it is, in blocks, through `progress`.
+    pub async fn verify(
+        &self,
+        full: bool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Verdict, IndexError> {
+        let mut verdict = Verdict::default();
+        let Some(at) = self.mirror.checkpoint().await? else { return Ok(verdict) };
+        verdict.block = at.number;
+        let mut logs = match full {
+            true => Some(self.download(at, &mut verdict, &mut progress).await?),
+            false => None,
+        };
+        let mut after = None;
+        loop {
+            let heads = self.mirror.heads(after, PAGE).await?;
+            let Some(last) = heads.last() else { break };
+            after = Some(last.tenant);
+            for head in heads {
+                let digest =
+                    logs.as_mut().map(|logs| logs.remove(&head.tenant).unwrap_or_default());
+                if let Some(what) = self.verify_tenant(at, &head, digest, &mut verdict).await? {
+                    verdict.difference = Some(Difference { tenant: head.tenant, what });
+                    return Ok(verdict);
+                }
+                verdict.tenants += 1;
+            }
+        }
+        // Whoever is left has logs and no counters: what strangers' calls skipped, or what is missing.
+        for (tenant, digest) in logs.into_iter().flatten() {
+            let head = MirrorHead { tenant, ..MirrorHead::default() };
+            if let Some(what) = self.verify_tenant(at, &head, Some(digest), &mut verdict).await? {
+                verdict.difference = Some(Difference { tenant, what });
+                return Ok(verdict);
+            }
+        }
+        if self.mirror.checkpoint().await? != Some(at) {
+            return Err(IndexError::Moving { number: at.number });
+        }
+        Ok(verdict)
+    }
+
+    /// The first difference of one tenant.
+    async fn verify_tenant(
+        &self,
+        at: Checkpoint,
+        head: &MirrorHead,
+        logs: Option<Digest>,
+        verdict: &mut Verdict,
+    ) -> Result<Option<String>, IndexError> {
+        // Nobody's id: only skipped items name it, and no session can read them.
+        let Ok(tenant) = TenantId::try_from(head.tenant) else { return Ok(None) };
+        let mut own = MirrorHead {
+            tenant: head.tenant,
+            history: Some(History::new()),
+            ..MirrorHead::default()
+        };
+        let mut digest = Digest::default();
+        let mut tx = self.reader.tenant(tenant).await?;
+        for table in MirrorTable::ALL {
+            let mut rows = std::pin::pin!(tx.mirrored(table));
+            let mut next = u64::from(table == MirrorTable::Policies);
+            while let Some(row) = rows.try_next().await? {
+                verdict.rows += 1;
+                if logs.is_some() {
+                    digest.add(&row);
+                }
+                if let Some(what) = count(&mut own, &row, &mut next) {
+                    return Ok(Some(what));
+                }
+            }
+        }
+        drop(tx);
+        // What it counted as an agent is spread over others' rows.
+        own.agent_events = head.agent_events;
+        let names = |head: &MirrorHead| {
+            (
+                head.batches,
+                head.entries,
+                head.anchorers,
+                head.policies,
+                head.scopes,
+                head.account_events,
+            )
+        };
+        if names(&own) != names(head) {
+            return Ok(Some(format!(
+                "its rows count {:?} (batches, entries, anchorers, policies, scopes, account events), its counters say {:?}",
+                names(&own),
+                names(head)
+            )));
+        }
+        if verdict.unread.is_none() {
+            match self.on_chain(head.tenant, at).await {
+                Ok(on_chain) => {
+                    if let Some(different) = mismatch(&own, &on_chain) {
+                        return Ok(Some(different.in_words(at)));
+                    }
+                }
+                Err(error) => verdict.unread = Some(format!("block {}: {error}", at.number)),
+            }
+        }
+        match logs {
+            Some(logs) if logs != digest => Ok(Some(self.first_difference(at, tenant).await?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// All logs from the deployment on, as digests by tenant.
+    async fn download(
+        &self,
+        at: Checkpoint,
+        verdict: &mut Verdict,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<BTreeMap<B256, Digest>, IndexError> {
+        let mut digests: BTreeMap<B256, Digest> = BTreeMap::new();
+        let mut next = self.from_block;
+        let mut downloaded = 0;
+        while next <= at.number {
+            let last = at.number.min(next + self.source.span() - 1);
+            for part in self.source.read(next, last, u64::MAX).await? {
+                for row in &part.rows {
+                    digests.entry(row.tenant).or_default().add(row);
+                    downloaded += 1;
+                }
+                if part.to.number == at.number && part.to.hash != at.hash {
+                    return Err(IndexError::Moving { number: at.number });
+                }
+            }
+            next = last + 1;
+            progress(next.saturating_sub(self.from_block), at.number + 1 - self.from_block);
+        }
+        verdict.downloaded = Some(downloaded);
+        Ok(digests)
+    }
+
+    /// The first row or log of a tenant that has no equal on the other side.
+    async fn first_difference(
+        &self,
+        at: Checkpoint,
+        tenant: TenantId,
+    ) -> Result<String, IndexError> {
+        let place = |row: &Row| (row.position.block_number, row.position.log_index);
+        let mut mirrored = vec![];
+        let mut tx = self.reader.tenant(tenant).await?;
+        for table in MirrorTable::ALL {
+            mirrored.extend(tx.mirrored(table).try_collect::<Vec<_>>().await?);
+        }
+        mirrored.sort_by_key(place);
+        let mut next = self.from_block;
+        let mut ours = mirrored.iter().peekable();
+        let says = |row: &Row| {
+            let (block, log) = place(row);
+            format!("{} at block {block}, log {log}", row.event.name)
+        };
+        while next <= at.number {
+            let last = at.number.min(next + self.source.span() - 1);
+            for part in self.source.read(next, last, u64::MAX).await? {
+                for log in part.rows.iter().filter(|row| row.tenant == tenant.as_b256()) {
+                    match ours.peek() {
+                        Some(row) if *row == log => {
+                            ours.next();
+                        }
+                        Some(row) if place(row) < place(log) => {
+                            return Ok(format!("{} is mirrored and not on the chain", says(row)));
+                        }
+                        Some(row) if place(row) == place(log) => {
+                            return Ok(format!(
+                                "{} is mirrored with other members than the chain has",
+                                says(row)
+                            ));
+                        }
+                        _ => return Ok(format!("{} is on the chain and not mirrored", says(log))),
+                    }
+                }
+            }
+            next = last + 1;
+        }
+        if self.source.link(At::Number(at.number)).await?.map(|link| link.hash) != Some(at.hash) {
+            return Err(IndexError::Moving { number: at.number });
+        }
+        Ok(match ours.next() {
+            Some(row) => format!("{} is mirrored and not on the chain", says(row)),
+            None => "mirror and chain differed a moment ago, and do not now".to_owned(),
+        })
+    }
+}
+
+/// Counts a row; says so when it is not the next.
+fn count(own: &mut MirrorHead, row: &Row, next: &mut u64) -> Option<String> {
+    let (column, counter): (_, &mut u64) = match row.event.table {
+        MirrorTable::Anchored => ("batch_index", &mut own.batches),
+        MirrorTable::AnchorerSet => ("nonce", &mut own.anchorers),
+        MirrorTable::Policies => ("version", &mut own.policies),
+        MirrorTable::Scopes => ("event_index", &mut own.scopes),
+        MirrorTable::AccountEvents => ("event_index", &mut own.account_events),
+        MirrorTable::Skipped | MirrorTable::Described => return None,
+    };
+    let found = row.int(column).unwrap_or(u64::MAX);
+    if found != *next {
+        let (table, block) = (row.event.table.name(), row.position.block_number);
+        return Some(format!(
+            "{table}: {column} {found} in block {block} where {next} should be next"
+        ));
+    }
+    *next += 1;
+    *counter += 1;
+    if row.event.table == MirrorTable::Anchored {
+        let batch = AnchoredEvent::try_from(row).ok()?.batch();
+        if batch.first_seq.get() != own.entries {
+            return Some(format!(
+                "anchored: batch {found} begins at {}, not at {}",
+                batch.first_seq, own.entries
+            ));
+        }
+        own.entries += batch.count;
+        if let Some(history) = &mut own.history {
+            let _ = history.append(batch.commitment());
+        }
+    }
+    None
+}

@@ -1,0 +1,130 @@
+//! An RPC endpoint that stands before an honest one and does not pass everything on.
+
+use std::sync::{Arc, Mutex};
+
+use alloy::transports::http::reqwest::Client;
+use cofferdam_contracts::RpcUrl;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// What an endpoint answers: a status, and a body, or nothing that can be read.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    Json(Value),
+    Status(u16, &'static str),
+}
+
+/// Makes an answer of a question and the honest answer.
+pub(crate) type Lie = dyn Fn(&Value, Value) -> Said + Send + Sync;
+
+/// A lying endpoint; it lies until this process ends.
+#[derive(Clone)]
+pub(crate) struct Liar {
+    pub(crate) url: RpcUrl,
+    lie: Arc<Mutex<Arc<Lie>>>,
+}
+
+impl Liar {
+    pub(crate) async fn start(
+        honest: &RpcUrl,
+        lie: impl Fn(&Value, Value) -> Said + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let url = format!("http://{at}").parse().expect("a URL");
+        let lie: Arc<Mutex<Arc<Lie>>> = Arc::new(Mutex::new(Arc::new(lie)));
+        let (told, honest) = (lie.clone(), honest.expose().clone());
+        tokio::spawn(async move {
+            let client = Client::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (client, honest, told) = (client.clone(), honest.clone(), told.clone());
+                tokio::spawn(async move {
+                    let _ = serve(stream, client, honest, told).await;
+                });
+            }
+        });
+        Self { url, lie }
+    }
+
+    /// Tells another lie from now on.
+    pub(crate) fn tell(&self, lie: impl Fn(&Value, Value) -> Said + Send + Sync + 'static) {
+        *self.lie.lock().expect("not poisoned") = Arc::new(lie);
+    }
+
+    pub(crate) fn repent(&self) {
+        self.tell(|_, answer| Said::Json(answer));
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    client: Client,
+    honest: url::Url,
+    told: Arc<Mutex<Arc<Lie>>>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut read = vec![];
+    loop {
+        let end = loop {
+            if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+        };
+        let head = String::from_utf8_lossy(&read[..end]).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length: usize = length.unwrap_or("0").trim().parse()?;
+        while read.len() < end + length {
+            if stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+        }
+        let question: Value = serde_json::from_slice(&read[end..end + length])?;
+        read.drain(..end + length);
+        let body = question.to_string();
+        let answer =
+            client.post(honest.clone()).header("content-type", "application/json").body(body);
+        let answer: Value = serde_json::from_slice(&answer.send().await?.bytes().await?)?;
+        let lie = told.lock().expect("not poisoned").clone();
+        let (status, body) = match lie(&question, answer) {
+            Said::Json(answer) => (200, answer.to_string()),
+            Said::Status(status, body) => (status, body.to_owned()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await?;
+    }
+}
+
+/// Whether this asks for logs of a range, and not of one tenant.
+pub(crate) fn asks_for_logs(question: &Value) -> bool {
+    question["method"] == "eth_getLogs"
+}
+
+/// How many blocks a question for logs is about.
+pub(crate) fn blocks(question: &Value) -> u64 {
+    let number = |name: &str| {
+        let text = question["params"][0][name].as_str().unwrap_or("0x0");
+        u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default()
+    };
+    number("toBlock") + 1 - number("fromBlock")
+}
+
+/// An answer whose logs were changed.
+pub(crate) fn with_logs(mut answer: Value, change: impl Fn(&mut Vec<Value>)) -> Said {
+    if let Some(logs) = answer["result"].as_array_mut() {
+        change(logs);
+    }
+    Said::Json(answer)
+}
+
+/// A refusal.
+pub(crate) fn refusal(code: i64, message: &str) -> Said {
+    Said::Json(json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": code, "message": message } }))
+}

@@ -1,0 +1,168 @@
+//! What the indexer may know of its own mirror: counters and control rows, never the rows themselves.
+
+use super::{heads::head, *};
+use crate::incidents;
+
+/// How far the mirror is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MirrorState {
+    /// The last block that is mirrored.
+    pub checkpoint: Option<Checkpoint>,
+    /// Up to which block it is safe.
+    pub safe: Option<u64>,
+    /// Up to which block it is final.
+    pub last_final: Option<u64>,
+}
+
+macro_rules! head_columns {
+    () => {
+        "tenant_id, batches, entries, peaks, anchorers, policies, scopes, agent_events, account_events"
+    };
+}
+
+impl Mirror {
+    /// How far the mirror is.
+    pub async fn state(&self) -> Result<MirrorState> {
+        let mut tx = self.handle.begin().await?;
+        let row = sqlx::query(
+            "SELECT block_number, block_hash, safe_number, final_number \
+             FROM cofferdam.checkpoints WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the checkpoint"))?;
+        let Some(row) = row else { return Ok(MirrorState::default()) };
+        let tag =
+            |column| row.value::<Option<i64>>(column)?.map(|_| row.number(column)).transpose();
+        Ok(MirrorState {
+            checkpoint: Some(Checkpoint {
+                number: row.number("block_number")?,
+                hash: row.hash("block_hash")?,
+            }),
+            safe: tag("safe_number")?,
+            last_final: tag("final_number")?,
+        })
+    }
+
+    /// The blocks whose hashes are kept, in order.
+    pub async fn blocks(&self) -> Result<Vec<Checkpoint>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT number, hash FROM cofferdam.blocks WHERE chain_id = $1 ORDER BY number",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read block hashes"))?;
+        rows.iter()
+            .map(|row| Ok(Checkpoint { number: row.number("number")?, hash: row.hash("hash")? }))
+            .collect()
+    }
+
+    /// The registered tenants that have a batch which is not mirrored as anchored: an anchor of theirs may
+    /// have been kept from the mirror.
+    pub async fn registered_behind(&self) -> Result<Vec<B256>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT DISTINCT tenant_id FROM cofferdam.batches \
+             WHERE chain_id = $1 AND anchored_at IS NULL",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read unanchored batches"))?;
+        rows.iter().map(|row| row.hash("tenant_id")).collect()
+    }
+
+    /// The addresses whose events of a `SmartAccount` are mirrored.
+    pub async fn accounts(&self) -> Result<Vec<Address>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT tenant_id FROM cofferdam.mirror_heads WHERE chain_id = $1 AND account_events > 0",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the mirrored accounts"))?;
+        rows.iter().map(|row| Ok(row.tenant()?.authority())).collect()
+    }
+
+    /// Up to `limit` tenants' counters, in order of their ids, from the one after `after`.
+    pub async fn heads(&self, after: Option<B256>, limit: u32) -> Result<Vec<MirrorHead>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            head_columns!(),
+            " FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id > $2 \
+             ORDER BY tenant_id LIMIT $3"
+        ))
+        .bind(self.handle.chain())
+        .bind(after.as_ref().map(B256::as_slice).unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the mirror's counters"))?;
+        rows.iter().map(head).collect()
+    }
+
+    /// These tenants' counters; of those that have any.
+    pub async fn heads_of(&self, tenants: &[B256]) -> Result<Vec<MirrorHead>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            head_columns!(),
+            " FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])"
+        ))
+        .bind(self.handle.chain())
+        .bind(tenants.iter().map(B256::as_slice).collect::<Vec<_>>())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the mirror's counters"))?;
+        rows.iter().map(head).collect()
+    }
+
+    /// The tenants whose history a rewind left to be made again from their rows.
+    pub async fn without_history(&self) -> Result<Vec<TenantId>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT tenant_id FROM cofferdam.mirror_heads WHERE chain_id = $1 AND peaks IS NULL",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the mirror's counters"))?;
+        rows.iter().map(RowExt::tenant).collect()
+    }
+
+    /// Puts a history back that was made again, unless the tenant has other batches by now.
+    pub async fn restore_history(&self, tenant: TenantId, history: &History) -> Result<()> {
+        let mut tx = self.handle.begin().await?;
+        sqlx::query(
+            "UPDATE cofferdam.mirror_heads SET peaks = $4 \
+             WHERE chain_id = $1 AND tenant_id = $2 AND batches = $3 AND peaks IS NULL",
+        )
+        .bind(self.handle.chain())
+        .bind(tenant.as_b256().as_slice())
+        .bind(bigint(history.batches(), "batch index")?)
+        .bind(heads::peaks(history))
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("write the mirror's counters"))?;
+        tx.commit().await.map_err(StoreError::database("commit the mirror's counters"))
+    }
+
+    /// Writes an incident, once however often it is found; `None` is about the whole mirror. Returns
+    /// whether it was not open before.
+    pub async fn incident(
+        &self,
+        tenant: Option<TenantId>,
+        kind: &str,
+        detail: &str,
+    ) -> Result<bool> {
+        let mut tx = self.handle.begin().await?;
+        let new = incidents::write(&mut tx, self.handle.chain(), tenant, kind, detail).await?;
+        tx.commit().await.map_err(StoreError::database("commit an incident"))?;
+        Ok(new)
+    }
+}
