@@ -318,8 +318,11 @@ pub struct Endpoints {
 impl Endpoints {
     /// These endpoints of the chain that `chain` was checked to be on. The first must be there.
     pub fn new(chain: &Chain, others: Vec<RpcUrl>) -> Result<Self, ChainError> {
-        let expected =
-            Expected { chain_id: Some(chain.chain_id()), contract: Some(chain.contract()) };
+        let expected = Expected {
+            chain_id: Some(chain.chain_id()),
+            contract: Some(chain.contract()),
+            ..Expected::default()
+        };
         let first = Endpoint::new(chain.url().clone(), expected)?;
         let _ = first.chain.set(chain.clone());
         let others = others.into_iter().map(|url| Endpoint::new(url, expected));
