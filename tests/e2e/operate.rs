@@ -129,7 +129,7 @@ async fn settings_come_from_a_file_the_environment_and_the_command_line() {
     let content = format!("seal-age = 5\ndatabase-url = {:?}\n", settings["DATABASE_URL"]);
     let file = shared.stack.file("cofferdam.toml", &content);
     let check = |of: &[(&str, &str)]| {
-        let mut check = shared.stack.cofferdam("config check --json --config");
+        let mut check = shared.stack.cofferdam("config check --json --settings");
         check.arg(&file).env_remove("DATABASE_URL").envs(of.iter().copied());
         check
     };
@@ -147,14 +147,14 @@ async fn settings_come_from_a_file_the_environment_and_the_command_line() {
     let mut stronger = check(&[("DATABASE_URL", away)]);
     run(stronger.args(["--database-url", &settings["DATABASE_URL"]])).await.exits(0);
     // Other commands take what they have of it.
-    let mut status = shared.stack.cofferdam("status --json --config");
+    let mut status = shared.stack.cofferdam("status --json --settings");
     run(status.arg(&file).env_remove("DATABASE_URL")).await.exits(0);
 
     let typo = shared.stack.file("typo.toml", "seal-aeg = 5\n");
-    let mut typed = shared.stack.cofferdam("run --config");
+    let mut typed = shared.stack.cofferdam("run --settings");
     run(typed.arg(typo)).await.fails_saying(2, &["typo.toml", "\"seal-aeg\" is no setting"]);
     let wrong = shared.stack.file("wrong.toml", "seal-age = \"soon\"\n");
-    let mut wrongly = shared.stack.cofferdam("run --config");
+    let mut wrongly = shared.stack.cofferdam("run --settings");
     run(wrongly.arg(wrong)).await.fails_saying(2, &["--seal-age", "soon"]);
     shared.before.is_still(&shared.stack.snapshot().await);
 }

@@ -31,8 +31,8 @@ struct Cli {
     log_json: bool,
 
     /// Take options of `run` that are not given from this file: `seal-age = 300`, one a line
-    #[arg(long, global = true, value_name = "FILE", env = "COFFERDAM_CONFIG")]
-    config: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", env = "COFFERDAM_SETTINGS")]
+    settings: Option<PathBuf>,
 
     #[command(subcommand)]
     command: Command,
@@ -139,4 +139,29 @@ fn prints_urls(target: &str) -> bool {
     ["alloy_transport", "alloy_rpc_client", "reqwest", "hyper", "h2"]
         .iter()
         .any(|library| target.starts_with(library))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// One that had would take the place of the global one, and nobody would say so.
+    #[test]
+    fn no_command_has_an_option_under_the_name_of_a_global_one() {
+        fn below(command: &clap::Command, names: &[&str]) {
+            for command in command.get_subcommands() {
+                for arg in command.get_arguments() {
+                    let long = arg.get_long().unwrap_or_default();
+                    assert!(!names.contains(&long), "{}: --{long}", command.get_name());
+                }
+                below(command, names);
+            }
+        }
+        let command = Cli::command();
+        let names: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        assert!(names.contains(&settings::OPTION));
+        below(&command, &names);
+    }
 }

@@ -15,7 +15,7 @@ use eyre::{Result, WrapErr, bail};
 use toml::{Table, Value};
 
 /// The option that names the file.
-pub(crate) const OPTION: &str = "config";
+pub(crate) const OPTION: &str = "settings";
 /// The command whose options the file may give; others take those of them that they have.
 const OF: &str = "run";
 
@@ -118,12 +118,12 @@ mod tests {
         let age = || Arg::new("seal_age").long("seal-age").help("Age").default_value("60");
         let url = Arg::new("rpc_url").long("rpc-url").help("URL");
         let json = Arg::new("json").long("json").global(true).action(ArgAction::SetTrue);
-        let config =
+        let settings =
             Arg::new(OPTION).long(OPTION).global(true).value_parser(clap::value_parser!(PathBuf));
         let other = Command::new("other").arg(age().help("Something else")).arg(url.clone());
         let run = Command::new("run").arg(age()).arg(url.clone());
         Command::new("it")
-            .args([json, config])
+            .args([json, settings])
             .subcommands([run, Command::new("of").subcommand(other)])
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), content).expect("written");
         let path = file.path().as_os_str();
-        let given = line.iter().map(OsString::from).chain(["--config".into(), path.into()]);
+        let given = line.iter().map(OsString::from).chain(["--settings".into(), path.into()]);
         let line = complete(&command(), given.collect())?;
         Ok(line.iter().map(|word| word.to_string_lossy().into_owned()).skip(1).collect())
     }
@@ -158,7 +158,7 @@ mod tests {
     fn what_is_wrong_is_named_and_not_quoted() {
         for (content, said) in [
             ("seal-aeg = 5\n", "\"seal-aeg\" is no setting"),
-            ("config = \"x\"\n", "\"config\" is no setting"),
+            ("settings = \"x\"\n", "\"settings\" is no setting"),
             ("json = 1\n", "json is true or false"),
             ("seal-age = { a = 1 }\n", "seal-age is neither a text nor a number"),
             ("\nrpc-url = \"http://s3cret\n", "line 2: "),

@@ -29,7 +29,8 @@ pub struct Leader {
 }
 
 impl Sealer {
-    /// Takes the lease for this long if it is free or has run out.
+    /// Takes the lease for this long if it is free or has run out. One that ends in more than two
+    /// hours, twice the longest there is, was taken before the database's clock was stepped back.
     pub async fn lead(&self, holder: &str, lease: Duration) -> Result<Leadership> {
         let mut tx = self.handle.begin().await?;
         let row = sqlx::query(
@@ -37,7 +38,8 @@ impl Sealer {
              VALUES ($1, 1, $2, clock_timestamp() + $3 * interval '1 millisecond') \
              ON CONFLICT (chain_id) DO UPDATE SET epoch = l.epoch + 1, holder = EXCLUDED.holder, \
                  expires_at = EXCLUDED.expires_at, waiting = NULL \
-             WHERE l.expires_at <= clock_timestamp() RETURNING epoch",
+             WHERE l.expires_at <= clock_timestamp() \
+                 OR l.expires_at > clock_timestamp() + interval '2 hours' RETURNING epoch",
         )
         .bind(self.handle.chain())
         .bind(holder)

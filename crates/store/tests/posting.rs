@@ -93,6 +93,12 @@ async fn a_lease_has_one_holder_and_its_epoch_refuses_whoever_led_before() {
     // Given up, it is free at once.
     second.release().await.expect("released");
     assert!(matches!(plain.lead("third", LONG).await, Ok(Leadership::Ours(_))));
+    // It is gone, and the database's clock was stepped back by a day: nobody waits for that long.
+    let ahead = "UPDATE cofferdam.leases SET expires_at = expires_at + interval '1 day'";
+    let mut raw = database.raw(None).await;
+    sqlx::query(ahead).execute(&mut raw).await.expect("stepped");
+    assert!(matches!(plain.lead("fourth", LONG).await, Ok(Leadership::Ours(_))));
+    assert!(matches!(plain.lead("fifth", LONG).await, Ok(Leadership::Theirs(_))));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::{
 use crate::support::{random, seed};
 
 /// Kills in the soak, unless `COFFERDAM_SOAK_KILLS` says how many.
-const KILLS: usize = 4;
+const KILLS: usize = 2;
 /// How long a daemon may take to come to a point; some are not on its way.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  cofferdam config check --config /etc/cofferdam/cofferdam.toml")]
+  cofferdam config check --settings /etc/cofferdam/cofferdam.toml")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -32,7 +32,7 @@ enum Command {
 /// Try everything that `run` with the same settings needs, and change nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The settings are those of `run`: of the file that --config names, of the environment, of the command line,
+The settings are those of `run`: of the file that --settings names, of the environment, of the command line,
 the later the stronger. The exit code is 0 only if a daemon would run and could anchor for every tenant.")]
 struct CheckArgs {
     #[command(flatten)]
