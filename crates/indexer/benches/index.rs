@@ -43,7 +43,7 @@ const PER_BLOCK: u64 = 100;
 const BATCHES: u64 = 90;
 const TENANTS: u64 = 500;
 /// Blocks of a range of the bare download: what the mirror's own ranges come to.
-const SPAN: u64 = 80;
+const SPAN: u64 = 64;
 const TURNS: usize = 3;
 /// Blocks that are mined one by one for the tail, and how often the mirror looks.
 const TAIL: u64 = 40;

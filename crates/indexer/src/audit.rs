@@ -3,25 +3,25 @@
 use std::collections::BTreeSet;
 
 use alloy::{
-    eips::BlockId,
-    primitives::{Address, B256},
-    providers::RootProvider,
+    primitives::{Address, B256, Bytes},
+    sol_types::SolCall,
 };
 use cofferdam_contracts::{
-    AuditAnchor, Chain, ChainError, MCPAgentRegistry, PolicyRegistry, SmartAccount,
-    deployment::Deployment,
+    AuditAnchor, MCPAgentRegistry, PolicyRegistry, SmartAccount, deployment::Deployment,
 };
 use cofferdam_core::{TenantId, mirror::MirrorTable};
 use cofferdam_store::{Checkpoint, MirrorHead};
-use futures::future::join_all;
 use tracing::warn;
 
-use crate::{IndexError, IndexMetrics, Indexer};
+use crate::{
+    IndexError, IndexMetrics, Indexer, Refusal,
+    endpoint::{At, Endpoint, Question},
+};
 
-/// Tenants whose counters are read at once; `heads` costs a node about 3,000 gas for each.
+/// Tenants whose counters are read from the database at once.
 const PAGE: u32 = 1_000;
-/// Tenants that are checked at the same time.
-const AT_ONCE: usize = 8;
+/// Tenants that the contracts are asked about at once: seven questions each.
+const AT_ONCE: usize = 100;
 
 /// What the contracts say of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,18 +113,17 @@ impl Indexer {
             tenants.iter().copied().filter(|id| TenantId::try_from(*id).is_ok()).collect();
         let mut checked = 0;
         for some in ids.chunks(AT_ONCE) {
-            let asked = join_all(some.iter().copied().map(|id| self.on_chain(id, at))).await;
+            let asked = match self.on_chain(some, at).await {
+                Ok(asked) => asked,
+                // Another block may be there by now; or the node does not keep this one's state.
+                Err(error) => {
+                    IndexMetrics::add(&self.metrics.unread, 1);
+                    let block = at.number;
+                    warn!(block, %error, "the contracts' state at this block could not be read");
+                    return Ok(checked);
+                }
+            };
             for (id, on_chain) in some.iter().zip(asked) {
-                let on_chain = match on_chain {
-                    Ok(on_chain) => on_chain,
-                    // Another block may be there by now; or the node does not keep this one's state.
-                    Err(error) => {
-                        IndexMetrics::add(&self.metrics.unread, 1);
-                        let block = at.number;
-                        warn!(block, %error, "the contracts' state at this block could not be read");
-                        return Ok(checked);
-                    }
-                };
                 let Some(Mismatch { table, mirrored, on_chain }) = mismatch(&head(id), &on_chain)
                 else {
                     checked += 1;
@@ -148,25 +147,26 @@ impl Indexer {
         let id = tenant.as_b256();
         let head = self.mirror.heads_of(&[id]).await?.pop();
         let head = head.unwrap_or_else(|| MirrorHead { tenant: id, ..MirrorHead::default() });
-        let different = mismatch(&head, &self.on_chain(id, at).await?);
+        let different = self.on_chain(&[id], at).await?.iter().find_map(|it| mismatch(&head, it));
         Ok(different.map(|different| different.in_words(at)))
     }
 
     async fn still(&self, at: Checkpoint) -> Result<bool, IndexError> {
-        let link = self.source.link(crate::endpoint::At::Number(at.number)).await?;
+        let link = self.source.link(At::Number(at.number)).await?;
         Ok(link.is_some_and(|link| link.hash == at.hash))
     }
 
-    /// What the contracts say of a tenant at a block.
+    /// What the contracts say of tenants at a block, in their order.
     pub(crate) async fn on_chain(
         &self,
-        tenant: B256,
+        tenants: &[B256],
         at: Checkpoint,
-    ) -> Result<OnChain, IndexError> {
-        let deployment = *self.source.deployment();
-        let ask = self.source.endpoints.ask(|endpoint| async move {
-            Ok(on_chain(endpoint.chain().await?, &deployment, tenant, at).await?)
-        });
+    ) -> Result<Vec<OnChain>, IndexError> {
+        let deployment = self.source.deployment();
+        let ask = self
+            .source
+            .endpoints
+            .ask(|endpoint| async move { on_chain(&endpoint, deployment, tenants, at.hash).await });
         ask.await
     }
 }
@@ -198,81 +198,72 @@ pub(crate) fn mismatch(head: &MirrorHead, on_chain: &OnChain) -> Option<Mismatch
 }
 
 async fn on_chain(
-    chain: &Chain,
-    deployment: &Deployment,
-    tenant: B256,
-    at: Checkpoint,
-) -> Result<OnChain, ChainError> {
-    let (block, provider) = (BlockId::from(at.hash), chain.provider());
-    let what = "cannot read a contract's counters";
-    let anchor = AuditAnchor::new(deployment.audit_anchor, provider);
-    let ids = vec![tenant];
-    let (heads, peaks, nonce) = (
-        anchor.heads(ids).block(block),
-        anchor.peaks(tenant).block(block),
-        anchor.nonceOf(tenant).block(block),
-    );
-    let (heads, peaks, anchorers) = futures::try_join!(
-        chain.view(what, &heads),
-        chain.view(what, &peaks),
-        chain.view(what, &nonce)
-    )?;
-    let [head] = &heads[..] else {
-        let reason = format!("{} heads for one tenant", heads.len());
-        return Err(ChainError::Malformed { what, reason });
-    };
-    // The other contracts may come later than AuditAnchor, or not at all.
-    let policies = PolicyRegistry::new(deployment.policy_registry, provider);
-    let agents = MCPAgentRegistry::new(deployment.mcp_agent_registry, provider);
-    let authority = Address::from_word(tenant);
-    let policies = match has_code(chain, provider, deployment.policy_registry, block).await? {
-        true => chain.view(what, &policies.versionOf(tenant).block(block)).await?,
-        false => 0,
-    };
-    let (scopes, agent_events) =
-        match has_code(chain, provider, deployment.mcp_agent_registry, block).await? {
-            true => (
-                chain.view(what, &agents.nonceOf(tenant).block(block)).await?,
-                chain.view(what, &agents.agentNonceOf(authority).block(block)).await?,
+    endpoint: &Endpoint,
+    of: &Deployment,
+    tenants: &[B256],
+    at: B256,
+) -> Result<Vec<OnChain>, IndexError> {
+    let heads = AuditAnchor::headsCall { tenantIds: tenants.to_vec() };
+    let mut questions = vec![Question::call(of.audit_anchor, &heads)];
+    for tenant in tenants {
+        let (tenant, agent) = (*tenant, Address::from_word(*tenant));
+        questions.extend([
+            Question::call(of.audit_anchor, &AuditAnchor::peaksCall { tenantId: tenant }),
+            Question::call(of.audit_anchor, &AuditAnchor::nonceOfCall { tenantId: tenant }),
+            Question::call(of.policy_registry, &PolicyRegistry::versionOfCall { tenantId: tenant }),
+            Question::call(
+                of.mcp_agent_registry,
+                &MCPAgentRegistry::nonceOfCall { tenantId: tenant },
             ),
-            false => (0, 0),
+            Question::call(of.mcp_agent_registry, &MCPAgentRegistry::agentNonceOfCall { agent }),
+            Question::Code(agent),
+        ]);
+    }
+    let answers = endpoint.ask_all(at, &questions).await?;
+    let nonsense =
+        || endpoint.error("read a contract", Refusal::Nonsense, "the answer is too short");
+    let (heads, answers) = answers.split_first().ok_or_else(nonsense)?;
+    let heads = returned::<AuditAnchor::headsCall>(endpoint, heads)?;
+    let of_each: Vec<&[Bytes]> = answers.chunks_exact(6).collect();
+    if heads.len() != tenants.len() || of_each.len() != tenants.len() {
+        return Err(nonsense());
+    }
+    let account_code = of.account_code();
+    let accounts = tenants.iter().zip(&of_each).filter(|(_, answers)| *answers[5] == *account_code);
+    let accounts: Vec<Address> = accounts.map(|(tenant, _)| Address::from_word(*tenant)).collect();
+    let counters = SmartAccount::countersCall {};
+    let asked: Vec<_> = accounts.iter().map(|it| Question::call(*it, &counters)).collect();
+    let mut counted = endpoint.ask_all(at, &asked).await?.into_iter();
+
+    let mut found = Vec::with_capacity(tenants.len());
+    for (head, answers) in heads.iter().zip(of_each) {
+        // The other contracts may come later than AuditAnchor, or not at all.
+        let number = |answer: &Bytes| match answer.is_empty() {
+            true => Ok(0),
+            false => returned::<AuditAnchor::nonceOfCall>(endpoint, answer),
         };
-    let code = provider_code(chain, provider, authority, block).await?;
-    let account_events = if code == deployment.account_code() {
-        let account = SmartAccount::new(authority, provider);
-        Some(chain.view(what, &account.counters().block(block)).await?.nextEvent)
-    } else {
-        None
-    };
-    let (batches, entries) = (head.batches, head.entries);
-    Ok(OnChain {
-        batches,
-        entries,
-        peaks,
-        anchorers,
-        policies,
-        scopes,
-        agent_events,
-        account_events,
-    })
+        let account_events = match *answers[5] == *account_code {
+            true => {
+                let answer = counted.next().ok_or_else(nonsense)?;
+                Some(returned::<SmartAccount::countersCall>(endpoint, &answer)?.nextEvent)
+            }
+            false => None,
+        };
+        found.push(OnChain {
+            batches: head.batches,
+            entries: head.entries,
+            peaks: returned::<AuditAnchor::peaksCall>(endpoint, &answers[0])?,
+            anchorers: number(&answers[1])?,
+            policies: number(&answers[2])?,
+            scopes: number(&answers[3])?,
+            agent_events: number(&answers[4])?,
+            account_events,
+        });
+    }
+    Ok(found)
 }
 
-async fn has_code(
-    chain: &Chain,
-    provider: &RootProvider,
-    address: Address,
-    block: BlockId,
-) -> Result<bool, ChainError> {
-    Ok(!provider_code(chain, provider, address, block).await?.is_empty())
-}
-
-async fn provider_code(
-    chain: &Chain,
-    provider: &RootProvider,
-    address: Address,
-    block: BlockId,
-) -> Result<Vec<u8>, ChainError> {
-    use alloy::providers::Provider;
-    let code = provider.get_code_at(address).block_id(block).into_future();
-    Ok(chain.ask("cannot read code", code).await?.to_vec())
+fn returned<C: SolCall>(endpoint: &Endpoint, answer: &Bytes) -> Result<C::Return, IndexError> {
+    C::abi_decode_returns(answer)
+        .map_err(|error| endpoint.error("read a contract", Refusal::Nonsense, error))
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use alloy::{
-    primitives::{B256, hex},
+    primitives::{Address, B256, Bytes, hex},
+    sol_types::SolCall,
     transports::http::reqwest::{Client, StatusCode, header::RETRY_AFTER},
 };
 use cofferdam_contracts::{Chain, ChainError, Expected, LogsAnswer, RpcUrl, WireError};
@@ -23,6 +24,8 @@ use crate::IndexError;
 const MAX_ANSWER: u64 = 64 << 20;
 /// How often all endpoints are tried before an error is told.
 const ROUNDS: u32 = 5;
+/// Questions in one request, at first.
+const AT_ONCE: usize = 512;
 const SHORTEST_REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
@@ -93,6 +96,8 @@ pub(crate) struct Endpoint {
     /// Checked on first use: an endpoint that is away at the start may come later.
     chain: OnceCell<Chain>,
     resting: Mutex<Resting>,
+    /// Questions that it takes in one request.
+    at_once: AtomicUsize,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -107,6 +112,32 @@ struct Answer<'a> {
     result: Option<WireBlock<'a>>,
     #[serde(default)]
     error: Option<WireError>,
+}
+
+/// One of several answers.
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(default)]
+    id: Option<usize>,
+    #[serde(borrow, default)]
+    result: Option<&'a str>,
+    #[serde(default)]
+    error: Option<WireError>,
+}
+
+/// Something about the state.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    /// What a call returns.
+    Call { to: Address, data: Bytes },
+    /// The code at an address.
+    Code(Address),
+}
+
+impl Question {
+    pub(crate) fn call(to: Address, call: &impl SolCall) -> Self {
+        Self::Call { to, data: call.abi_encode().into() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -125,7 +156,8 @@ impl Endpoint {
             .build()
             .map_err(|error| ChainError::BadUrl { reason: error.to_string() })?;
         let resting = Mutex::default();
-        Ok(Self { url, client, expected, chain: OnceCell::new(), resting })
+        let at_once = AT_ONCE.into();
+        Ok(Self { url, client, expected, chain: OnceCell::new(), resting, at_once })
     }
 
     /// A connection that was checked to be on the right chain.
@@ -210,6 +242,70 @@ impl Endpoint {
             At::Number(asked) if asked != link.number => Err(nonsense(&"another block was sent")),
             _ => Ok(Some(link)),
         }
+    }
+
+    /// Asks several things about the state after a block; in as few requests as the endpoint takes.
+    pub(crate) async fn ask_all(
+        &self,
+        block: B256,
+        questions: &[Question],
+    ) -> Result<Vec<Bytes>, IndexError> {
+        let (mut answers, mut rest) = (Vec::with_capacity(questions.len()), questions);
+        while !rest.is_empty() {
+            let at_once = self.at_once.load(Ordering::Relaxed).clamp(1, rest.len());
+            let (some, others) = rest.split_at(at_once);
+            match self.ask_some(block, some).await? {
+                Some(found) => {
+                    answers.extend(found);
+                    rest = others;
+                }
+                None => self.at_once.store(at_once / 2, Ordering::Relaxed),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The answers; `None` if it takes fewer questions in one request, or only one.
+    async fn ask_some(
+        &self,
+        block: B256,
+        questions: &[Question],
+    ) -> Result<Option<Vec<Bytes>>, IndexError> {
+        let what = "read a contract";
+        let asked = questions.iter().enumerate().map(|(id, question)| match question {
+            Question::Call { to, data } => format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_call","params":[{{"to":"{to}","data":"{data}"}},{{"blockHash":"{block}"}}]}}"#
+            ),
+            Question::Code(of) => format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_getCode","params":["{of}",{{"blockHash":"{block}"}}]}}"#
+            ),
+        });
+        let body = format!("[{}]", asked.collect::<Vec<_>>().join(","));
+        let text = self.post(what, body).await?;
+        let nonsense = |reason: &dyn fmt::Display| self.error(what, Refusal::Nonsense, reason);
+        // One answer to all of them is a refusal.
+        if text.trim_ascii_start().starts_with(b"{") {
+            let answer: Said<'_> =
+                serde_json::from_slice(&text).map_err(|error| nonsense(&error))?;
+            let refused = answer.error.unwrap_or_default();
+            if questions.len() > 1 && !matches!(meaning(&refused), Refusal::TooMany(_)) {
+                return Ok(None);
+            }
+            return Err(self.refused(what, &refused));
+        }
+        let said: Vec<Said<'_>> =
+            serde_json::from_slice(&text).map_err(|error| nonsense(&error))?;
+        let mut answers = vec![None; questions.len()];
+        for one in &said {
+            if let Some(error) = &one.error {
+                return Err(self.refused(what, error));
+            }
+            let place = one.id.and_then(|id| answers.get_mut(id));
+            let (Some(place), Some(result)) = (place, one.result) else { continue };
+            *place = Some(Bytes::from(hex::decode(result).map_err(|error| nonsense(&error))?));
+        }
+        let all: Option<Vec<Bytes>> = answers.into_iter().collect();
+        all.map(Some).ok_or_else(|| nonsense(&"some questions have no answer"))
     }
 
     /// The answer to `eth_getLogs`, for [`Endpoint::logs`] to read.

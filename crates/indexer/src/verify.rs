@@ -162,9 +162,9 @@ impl Indexer {
             )));
         }
         if verdict.unread.is_none() {
-            match self.on_chain(head.tenant, at).await {
+            match self.on_chain(&[head.tenant], at).await {
                 Ok(on_chain) => {
-                    if let Some(different) = mismatch(&own, &on_chain) {
+                    if let Some(different) = on_chain.iter().find_map(|it| mismatch(&own, it)) {
                         return Ok(Some(different.in_words(at)));
                     }
                 }

@@ -3,12 +3,13 @@
 mod common;
 
 use cofferdam_core::{
-    Address, History, TenantId,
-    mirror::{MIRRORED, MirrorEvent, MirrorTable, Row},
+    Address, B256, History, TenantId,
+    mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
 };
 use cofferdam_store::{Hole, Mirror, MirrorHead, Reader, StoreError};
-use common::{CHAIN, Database, block, database, position, sample, tenant};
+use common::{CHAIN, Database, block, database, position, row, sample, tenant};
 use futures::TryStreamExt;
+use sqlx::{AssertSqlSafe, Executor};
 
 /// Every event in a block of its own, each counter contiguous. They come in the order of their tables.
 fn everything(of: TenantId) -> Vec<Row> {
@@ -151,4 +152,128 @@ async fn what_an_agent_gives_up_counts_for_both() {
     mirror.rewind(block(1), block(0)).await.expect("rewound");
     let error = mirror.apply(Some(block(0)), block(1), &[], &without).await.expect_err("a hole");
     assert!(matches!(error, StoreError::Hole(Hole { expected: 1, found: 2, .. })), "{error}");
+}
+
+/// What a question returns, in the scope of a tenant, as the reader.
+async fn ask(database: &Database, of: TenantId, question: &str) -> Vec<String> {
+    let mut session = common::connect(database.test.runtime_url.as_str()).await;
+    let scope = format!(
+        "SET ROLE cofferdam_reader; SET cofferdam.chain_id = '{CHAIN}'; SET cofferdam.tenant_id = '{}'",
+        &of.to_string()[2..]
+    );
+    session.execute(sqlx::raw_sql(AssertSqlSafe(scope))).await.expect("a scope");
+    let question = format!("SELECT concat_ws(' ', {question}");
+    let rows = sqlx::query_scalar(AssertSqlSafe(question)).fetch_all(&mut session).await;
+    rows.expect("an answer")
+}
+
+#[tokio::test]
+async fn the_views_answer_what_an_auditor_asks() {
+    /// A block's time is this and its number.
+    const T: u64 = 1_700_000_000;
+    let database = database().await;
+    let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+    let of = tenant(1);
+    let (int, word) = (Value::Int, |byte| Value::Word(B256::repeat_byte(byte)));
+    let address = |byte| Value::Address(Address::repeat_byte(byte));
+    let batch = |n, block| {
+        let values = vec![int(n), int(10 * n), int(10), word(n as u8), int(T + block)];
+        row("Anchored", of, position(block, 0), values)
+    };
+    let policy = |version, block, from, until| {
+        let values =
+            vec![int(version), word(3), address(4), int(T + from), int(T + until), int(T + block)];
+        row("PolicyPublished", of, position(block, 1), values)
+    };
+    let grant = |n, agent, capability, block, until| {
+        let limits = [Value::Amount(5), address(0), Value::Selector([0; 4]), Value::Amount(0)];
+        let window = [address(agent), word(capability), int(T), int(T + until)];
+        let values = window.into_iter().chain(limits).chain([int(T + block), int(n)]).collect();
+        row("Granted", of, position(block, 2), values)
+    };
+    let holder = |role: u8, byte| [[0; 11].as_slice(), &[role], &[byte; 20]].concat();
+    let holders = [holder(1, 0xa1), holder(5, 0xa5)].concat();
+    let rows = [
+        row("AnchorerSet", of, position(1, 9), vec![address(7), int(0)]),
+        batch(0, 2),
+        policy(1, 3, 0, 90),
+        grant(0, 0xaa, 1, 4, 50),
+        grant(1, 0xaa, 2, 5, 50),
+        row(
+            "Initialized",
+            of,
+            position(6, 3),
+            vec![
+                int(0),
+                Value::Amount(1),
+                Value::Amount(2),
+                int(3600),
+                Value::Bytes(holders.into()),
+            ],
+        ),
+        batch(1, 10),
+        // The second is not good at once; its successor revokes it.
+        policy(2, 20, 30, 90),
+        row("PolicyRevoked", of, position(40, 1), vec![int(3), int(T + 40)]),
+        row(
+            "Extended",
+            of,
+            position(45, 2),
+            vec![address(0xaa), word(1), int(T + 99), int(T + 45), int(2)],
+        ),
+        row("AgentRevoked", of, position(60, 2), vec![address(0xaa), int(3)]),
+        row("RoleSet", of, position(61, 3), vec![int(1), address(0xa5), int(0)]),
+    ];
+    mirror.apply(None, block(70), &[], &rows).await.expect("applied");
+    mirror.settle(10, 5).await.expect("settled");
+
+    let asked = async |question: &str| ask(&database, of, question).await;
+    let anchors = "batch_index, finality) FROM cofferdam.anchors ORDER BY batch_index";
+    assert_eq!(asked(anchors).await, ["0 final", "1 safe"]);
+    let current = "batches, entries, substr(anchorer::text, 1, 4), anchored_at, finality) \
+                   FROM cofferdam.current_anchors";
+    assert_eq!(asked(current).await, [format!("2 20 \\x07 {} safe", T + 10)]);
+    let in_force = |view: &str, what: &str, at: u64| {
+        let at = T + at;
+        format!(
+            "{what}) FROM cofferdam.{view} WHERE in_force_from <= {at} \
+             AND (in_force_until IS NULL OR {at} < in_force_until) ORDER BY {what}"
+        )
+    };
+    for (at, version) in [
+        (2, None),
+        (3, Some("1")),
+        (19, Some("1")),
+        (20, None),
+        (29, None),
+        (30, Some("2")),
+        (39, Some("2")),
+        (40, None),
+    ] {
+        let found = asked(&in_force("policies_in_force", "version", at)).await;
+        assert_eq!(found.first().map(String::as_str), version, "{at}");
+        assert!(found.len() < 2, "{at}");
+    }
+    for (at, events) in [
+        (3, &[][..]),
+        (4, &["0"]),
+        (5, &["0", "1"]),
+        (45, &["1", "2"]),
+        (50, &["1", "2"]),
+        (51, &["2"]),
+        (60, &[]),
+    ] {
+        assert_eq!(asked(&in_force("scopes_in_force", "event_index", at)).await, events, "{at}");
+    }
+    let roles = "substr(holder::text, 1, 4), role, held_from, held_until) \
+                 FROM cofferdam.account_roles ORDER BY role";
+    let expected =
+        [format!("\\xa5 guardian {} {}", T + 6, T + 61), format!("\\xa1 owner {}", T + 6)];
+    assert_eq!(asked(roles).await, expected);
+    for view in
+        ["anchors", "current_anchors", "policies_in_force", "scopes_in_force", "account_roles"]
+    {
+        let all = format!("tenant_id) FROM cofferdam.{view}");
+        assert!(ask(&database, tenant(2), &all).await.is_empty(), "{view} of another tenant");
+    }
 }
