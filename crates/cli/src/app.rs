@@ -43,6 +43,7 @@ enum Command {
     Index(commands::run::IndexArgs),
     Status(commands::status::Args),
     Receipt(commands::receipt::Args),
+    Bundle(commands::bundle::Args),
     Verify(commands::verify::Args),
     Audit(commands::audit::Args),
 }
@@ -80,6 +81,7 @@ pub fn main() -> ExitCode {
             Command::Index(args) => commands::run::index(args, &output).await,
             Command::Status(args) => commands::status::run(args, &output).await,
             Command::Receipt(args) => commands::receipt::run(args, &output).await,
+            Command::Bundle(args) => commands::bundle::run(args, &output).await,
             Command::Verify(args) => commands::verify::run(args, &output).await,
             Command::Audit(args) => commands::audit::run(args, &output).await,
         }

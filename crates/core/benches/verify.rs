@@ -43,7 +43,7 @@ fn main() {
     if std::env::args().any(|arg| arg == "--json") {
         let line = json!({
             "level1_per_s_core": level1, "level2_per_s_core": level2,
-            "bundle_s": null, "bundle_rss_mb": null, "receipt_bytes": bytes(&full),
+            "receipt_bytes": bytes(&full),
         });
         println!("{line}");
         return;

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod append;
 pub(crate) mod audit;
+pub(crate) mod bundle;
 pub(crate) mod devnet;
 pub(crate) mod migrate;
 pub(crate) mod policy;
