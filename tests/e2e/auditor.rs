@@ -94,7 +94,9 @@ async fn endpoints_must_agree() {
     let own = stack.anvil.rpc_url().to_string();
     let ask = |urls: &[&str]| {
         let mut verify = verify(&stack, &path);
-        urls.iter().for_each(|url| drop(verify.args(["--rpc-url", url])));
+        urls.iter().for_each(|url| {
+            verify.args(["--rpc-url", url]);
+        });
         verify
     };
     run(&mut ask(&[&own, &own])).await.exits(0);

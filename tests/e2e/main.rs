@@ -15,6 +15,7 @@ mod devnet;
 mod ground;
 mod map;
 mod policy;
+mod posting;
 mod receipts;
 mod refusals;
 mod reorg;

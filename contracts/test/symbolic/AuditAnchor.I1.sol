@@ -37,7 +37,12 @@ contract AuditAnchorI1 is AuditAnchorSymbolic {
         uint64 deadline,
         bytes calldata signature
     ) public {
-        HavocWallet wallet = new HavocWallet(SVM, auditAnchor);
+        bytes32 reentered = bytes32(SVM.createUint256("re-entered tenant"));
+        HavocWallet wallet = new HavocWallet(
+            SVM,
+            address(auditAnchor),
+            abi.encodeCall(IAuditAnchor.setAnchorer, (reentered, address(this)))
+        );
         Stored memory before = _stored(b, height);
         _assumeStranger(sender, b, before);
         bytes32 digest = _setAnchorerDigest(

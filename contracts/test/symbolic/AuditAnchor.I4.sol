@@ -67,7 +67,7 @@ contract AuditAnchorI4 is AuditAnchorSymbolic {
         uint64 deadline,
         bytes calldata signature
     ) public {
-        _moveElsewhere();
+        auditAnchor = IAuditAnchor(_elsewhere(address(auditAnchor)));
         _setAnchorerSigned(sender, tenantId, anchorer, deadline, signature);
     }
 
@@ -111,21 +111,8 @@ contract AuditAnchorI4 is AuditAnchorSymbolic {
         address sender,
         IAuditAnchor.SignedItem[] calldata items
     ) public {
-        _moveElsewhere();
+        auditAnchor = IAuditAnchor(_elsewhere(address(auditAnchor)));
         _anchorSigned(sender, items);
-    }
-
-    /// @dev The chain it was deployed on, or any other one. (Halmos takes the hash of an arbitrary word
-    /// for another one than the hash of 31337, also where that word is 31337: hence the branch.)
-    function _onAnyChain(uint256 chainId) private {
-        if (chainId != block.chainid) vm.chainId(chainId);
-    }
-
-    function _moveElsewhere() private {
-        address elsewhere = address(0xE15E);
-        vm.etch(elsewhere, address(auditAnchor).code);
-        SVM.enableSymbolicStorage(elsewhere);
-        auditAnchor = IAuditAnchor(elsewhere);
     }
 
     function _setAnchorerSigned(

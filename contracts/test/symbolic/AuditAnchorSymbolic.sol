@@ -44,11 +44,6 @@ abstract contract AuditAnchorSymbolic is SymbolicTest {
 
     // ------------------------------------------------- from the specification
 
-    /// @dev Zero when the id spells no authority.
-    function _authority(bytes32 tenantId) internal pure returns (address) {
-        return uint256(tenantId) >> 160 == 0 ? address(uint160(uint256(tenantId))) : address(0);
-    }
-
     function _anchorer(bytes32 head) internal pure returns (address) {
         return address(uint160(uint256(head)));
     }
@@ -83,17 +78,7 @@ abstract contract AuditAnchorSymbolic is SymbolicTest {
     }
 
     function _domain(uint256 chainId, address verifyingContract) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                keccak256(
-                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-                ),
-                keccak256("Cofferdam AuditAnchor"),
-                keccak256("1"),
-                chainId,
-                verifyingContract
-            )
-        );
+        return _domain("Cofferdam AuditAnchor", chainId, verifyingContract);
     }
 
     function _setAnchorerDigest(
@@ -107,7 +92,7 @@ abstract contract AuditAnchorSymbolic is SymbolicTest {
             "SetAnchorer(bytes32 tenantId,address anchorer,uint64 nonce,uint64 deadline)"
         );
         bytes32 message = keccak256(abi.encode(typeHash, tenantId, anchorer, nonce, deadline));
-        return keccak256(abi.encodePacked(hex"1901", domain, message));
+        return _typedData(domain, message);
     }
 
     function _anchorDigest(
@@ -122,7 +107,7 @@ abstract contract AuditAnchorSymbolic is SymbolicTest {
             "Anchor(bytes32 tenantId,uint64 firstSeq,uint64 count,bytes32 root,uint64 deadline)"
         );
         bytes32 message = keccak256(abi.encode(typeHash, tenantId, firstSeq, count, root, deadline));
-        return keccak256(abi.encodePacked(hex"1901", domain, message));
+        return _typedData(domain, message);
     }
 
     function _signerOf(IAuditAnchor.SignedItem calldata item) internal view returns (address) {
@@ -130,36 +115,6 @@ abstract contract AuditAnchorSymbolic is SymbolicTest {
             _domain(), item.tenantId, item.firstSeq, item.count, item.root, item.deadline
         );
         return _recover(digest, item.signature);
-    }
-
-    /// @dev Who signed, by either form of an ECDSA signature; zero for bytes that are neither.
-    function _recover(bytes32 digest, bytes calldata signature) internal pure returns (address) {
-        if (signature.length == 65) {
-            return ecrecover(
-                digest, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64])
-            );
-        }
-        if (signature.length == 64) {
-            uint256 vs = uint256(bytes32(signature[32:64]));
-            // forge-lint: disable-next-line(unsafe-typecast) one bit and 27
-            uint8 v = uint8((vs >> 255) + 27);
-            return ecrecover(digest, v, bytes32(signature[:32]), bytes32((vs << 1) >> 1));
-        }
-        return address(0);
-    }
-
-    /// @dev `&&` without a branch, which would double the paths.
-    function _and(bool a, bool b) internal pure returns (bool both) {
-        assembly ("memory-safe") {
-            both := and(a, b)
-        }
-    }
-
-    /// @dev `||` without a branch.
-    function _or(bool a, bool b) internal pure returns (bool either) {
-        assembly ("memory-safe") {
-            either := or(a, b)
-        }
     }
 
     function _headSlot(bytes32 tenantId) internal pure returns (bytes32) {

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAuditAnchor} from "../../interfaces/IAuditAnchor.sol";
 import {ISvm} from "./SymbolicTest.sol";
 
-/// @notice An ERC-1271 wallet that does its worst: when asked, it calls back once for any tenant, and
-/// then answers anything.
+/// @notice An ERC-1271 wallet that does its worst: when asked, it calls back once, and then answers
+/// anything.
 contract HavocWallet {
     ISvm private immutable SVM;
-    IAuditAnchor private immutable AUDIT_ANCHOR;
+    address private immutable TARGET;
+    bytes private _reentry;
 
-    constructor(ISvm svm, IAuditAnchor auditAnchor) {
+    /// @param svm The cheatcodes of Halmos.
+    /// @param target Where it calls back.
+    /// @param reentry What it calls there; something that writes.
+    constructor(ISvm svm, address target, bytes memory reentry) {
         SVM = svm;
-        AUDIT_ANCHOR = auditAnchor;
+        TARGET = target;
+        _reentry = reentry;
     }
 
     fallback(bytes calldata) external returns (bytes memory) {
-        bytes32 tenantId = bytes32(SVM.createUint256("re-entered tenant"));
-        (bool ok,) = address(AUDIT_ANCHOR)
-            .call(abi.encodeCall(IAuditAnchor.setAnchorer, (tenantId, address(this))));
+        (bool ok,) = TARGET.call(_reentry);
         // It is asked in a static call, so whatever it calls can change nothing.
         assert(!ok);
         return SVM.createBytes(32, "answer");

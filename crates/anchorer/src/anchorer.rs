@@ -1,33 +1,50 @@
-//! Rounds of sealing and posting.
+//! Steps of following, sealing and posting.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::{
-    primitives::{Address, B256, Bytes},
-    rpc::types::TransactionReceipt,
+    primitives::{B256, Bytes},
     sol_types::SolCall,
 };
-use cofferdam_contracts::{AuditAnchor, Chain, Event, IAuditAnchor, Logged};
+use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor};
 use cofferdam_core::TenantId;
-use cofferdam_store::{SealedBatch, Sealer};
+use cofferdam_store::{SealedBatch, Sealer, Sequencer, StoreError};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
-use crate::{AnchorError, SealPolicy, Sender, seal};
+use crate::{
+    AnchorError, PostPolicy, SealPolicy, SealReport, Sender,
+    choose::choose,
+    fees::Fees,
+    lead::Lead,
+    poster::{Call, Followed, Poster, gas_limit},
+    recheck::recheck,
+    seal_due,
+};
 
-/// The most gas that Base takes in one transaction (EIP-7825), in gas.
-const MAX_TRANSACTION_GAS: u64 = 16_777_216;
 /// Batches in one transaction; a tenant's first one is the dearest, at some 40,000 gas.
 const MAX_ITEMS: usize = 300;
-/// Batches looked at in one round.
-const MAX_ROUND: u32 = 10_000;
+/// How long a round waits for its transactions.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How long to wait between the steps of a round: doubled from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long a step may go on after it was told to stop; it can be cut off anywhere.
+const GRACE: Duration = Duration::from_secs(2);
+/// Transactions' worth of a tenant's intake that are chained in one step.
+const TURNS: u32 = 64;
 
 /// Seals and posts for all tenants of a database.
 #[derive(Debug, Clone)]
 pub struct Anchorer {
     sealer: Sealer,
-    sender: Sender,
+    poster: Arc<Poster>,
     policy: SealPolicy,
+    holder: String,
+    intake: Option<Sequencer>,
 }
 
 /// What one transaction did.
@@ -54,139 +71,299 @@ pub struct RoundReport {
     pub troubled: Vec<(TenantId, String)>,
 }
 
+/// What one step left to do.
+#[derive(Debug, Default)]
+struct Left {
+    /// Transactions that may still be put in a block.
+    open: usize,
+    /// What cannot be gone on without.
+    waiting: Option<String>,
+}
+
 impl Anchorer {
     /// An anchorer that seals by `policy` and posts with the sender's key.
     pub fn new(sealer: Sealer, sender: Sender, policy: SealPolicy) -> Self {
-        let sender = sender.booked(sealer.clone());
-        Self { sealer, sender, policy }
+        // Tells two daemons of one machine, and a restarted one from its predecessor, apart.
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let holder = format!("{}:{}", host.trim(), std::process::id());
+        let poster = Arc::new(Poster::new(sender, PostPolicy::default()));
+        Self { sealer, poster, policy, holder, intake: None }
     }
 
-    /// Seals what is due (everything when `flush` is set) and posts what is sealed. A tenant in
-    /// trouble is reported and never holds up the others.
+    /// The same, posting by `policy`.
+    pub fn posting(self, policy: PostPolicy) -> Self {
+        let poster = Arc::new(Poster::new(self.poster.sender.clone(), policy));
+        Self { poster, ..self }
+    }
+
+    /// Also chains what applications enqueued, at the start of each step.
+    pub fn chaining(self, sequencer: Sequencer) -> Self {
+        Self { intake: Some(sequencer), ..self }
+    }
+
+    /// Seals what is due (everything when `flush` is set), posts what is sealed, and waits until it is
+    /// mined. A tenant in trouble is reported and never holds up the others.
     pub async fn round(&self, flush: bool) -> Result<RoundReport, AnchorError> {
+        let lease = self.poster.policy.lease;
+        let lead = Lead::await_free(&self.sealer, &self.holder, lease).await?;
+        let outcome = self.until_mined(&lead.sealer, flush).await;
+        lead.release().await;
+        outcome
+    }
+
+    async fn until_mined(&self, ledger: &Sealer, flush: bool) -> Result<RoundReport, AnchorError> {
+        let start = Instant::now();
         let mut report = RoundReport::default();
-        for head in self.sealer.heads().await? {
-            if let Some(reason) = &head.halted {
-                report.troubled.push((head.tenant, format!("halted: {reason}")));
+        let mut pause = PAUSE.0;
+        let mut flush = flush;
+        loop {
+            report.troubled.clear();
+            let left = self.step(ledger, flush, &mut report).await?;
+            flush = false;
+            match left {
+                Left { open: 0, waiting: None } => return Ok(report),
+                Left { open: 0, waiting: Some(what) } => return Err(AnchorError::Waiting(what)),
+                Left { .. } if start.elapsed() > LIMIT => {
+                    let what = "transactions were not mined in time; the next run follows them";
+                    return Err(AnchorError::Waiting(what.into()));
+                }
+                Left { .. } => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Steps until told to stop, whenever this daemon leads. Returns within seconds of being told.
+    pub async fn run(&self, every: Duration, mut stop: watch::Receiver<bool>) {
+        let mut lead = None;
+        while !*stop.borrow() {
+            let step = self.turn(&mut lead);
+            tokio::select! {
+                () = step => {}
+                () = told(&mut stop, GRACE) => break,
+            }
+            tokio::select! {
+                _ = tokio::time::sleep(every) => {}
+                () = told(&mut stop, Duration::ZERO) => break,
+            }
+        }
+        if let Some(lead) = lead {
+            let _ = tokio::time::timeout(GRACE, lead.release()).await;
+        }
+    }
+
+    /// One step, if this daemon leads or can take the lead.
+    async fn turn(&self, lead: &mut Option<Lead>) {
+        if lead.as_ref().is_some_and(Lead::is_deposed) {
+            *lead = None;
+        }
+        let leading = match lead {
+            Some(leading) => leading,
+            None => match Lead::take(&self.sealer, &self.holder, self.poster.policy.lease).await {
+                Ok(taken) => lead.insert(taken),
+                Err(error @ AnchorError::NotLeading { .. }) => return debug!(%error, "standing by"),
+                Err(error) => return error!(%error, "cannot lead, trying again"),
+            },
+        };
+        let mut report = RoundReport::default();
+        match self.step(&leading.sealer, false, &mut report).await {
+            Ok(_) if report == RoundReport::default() => debug!("nothing to anchor"),
+            Ok(_) => info!(
+                sealed = report.sealed,
+                transactions = report.posted.len(),
+                troubled = report.troubled.len(),
+                "step done"
+            ),
+            Err(AnchorError::Store(error @ StoreError::Deposed { .. })) => {
+                warn!(%error, "no longer leading");
+                *lead = None;
+            }
+            Err(error) => error!(%error, "step failed, trying again"),
+        }
+    }
+
+    /// Follows what is under way, seals what is due, and posts what is sealed. Sealing goes on when the
+    /// chain cannot be reached.
+    async fn step(
+        &self,
+        ledger: &Sealer,
+        flush: bool,
+        report: &mut RoundReport,
+    ) -> Result<Left, AnchorError> {
+        if let Some(reason) = ledger.all_halted().await? {
+            return Err(StoreError::AllHalted { reason }.into());
+        }
+        let followed = self.follow(ledger).await;
+        self.seal(ledger, flush, report).await?;
+        let mut followed = followed?;
+        report.posted.append(&mut followed.posted);
+        let posted = self.post(ledger, &mut followed, report).await;
+        ledger.wait_for(followed.waiting.as_deref()).await?;
+        posted?;
+        Ok(Left { open: followed.open, waiting: followed.waiting })
+    }
+
+    async fn follow(&self, ledger: &Sealer) -> Result<Followed, AnchorError> {
+        self.same_chain(ledger).await?;
+        let finality = self.poster.finality(ledger).await?;
+        self.poster.follow(ledger, finality).await
+    }
+
+    /// Halts everything when the endpoint answers for another chain, or the contract's code changed.
+    async fn same_chain(&self, ledger: &Sealer) -> Result<(), AnchorError> {
+        let known = (self.chain().chain_id(), self.chain().code_hash());
+        if self.chain().identity().await? == known {
+            return Ok(());
+        }
+        // Halting is for ever: ask twice.
+        let (chain_id, code_hash) = self.chain().identity().await?;
+        let (kind, detail) = match known {
+            (id, _) if id != chain_id => {
+                ("other-chain", format!("the endpoint serves chain {chain_id} instead of {id}"))
+            }
+            (_, hash) if hash != code_hash => {
+                let contract = self.chain().contract();
+                let detail =
+                    format!("the code at {contract} has hash {code_hash} instead of {hash}");
+                ("other-code", detail)
+            }
+            _ => return Ok(()),
+        };
+        ledger.halt_all(kind, &detail).await?;
+        Err(AnchorError::OtherChain(format!("{kind}: {detail}")))
+    }
+
+    /// Chains what was enqueued, and seals what is due.
+    async fn seal(
+        &self,
+        ledger: &Sealer,
+        flush: bool,
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        report.troubled.extend(self.chain_intake().await);
+        let SealReport { sealed, troubled } = seal_due(ledger, &self.policy, flush).await?;
+        report.sealed += sealed;
+        report.troubled.extend(troubled);
+        Ok(())
+    }
+
+    /// What cannot be chained, or not now, holds up nothing that is in a chain already.
+    async fn chain_intake(&self) -> Vec<(TenantId, String)> {
+        let Some(sequencer) = &self.intake else { return vec![] };
+        match sequencer.drain(TURNS).await {
+            Ok(drained) => {
+                drained.stopped.into_iter().map(|stop| (stop.tenant, stop.reason)).collect()
+            }
+            Err(error) => {
+                warn!(%error, "the intake was not chained, trying again");
+                vec![]
+            }
+        }
+    }
+
+    /// Posts sealed batches that the contract does not have yet, as far as there is room under way.
+    async fn post(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        let poster = &self.poster;
+        let room = poster.policy.in_flight.saturating_sub(followed.open);
+        if room == 0 {
+            return Ok(());
+        }
+        let sealed = ledger.unanchored_batches((room * MAX_ITEMS) as u32).await?;
+        if sealed.is_empty() && !followed.has_gap() {
+            return Ok(());
+        }
+        let us = poster.sender.address();
+        let chosen = choose(self.chain(), ledger, us, sealed).await?;
+        report.troubled.extend(chosen.troubled);
+        let mut batches = Vec::with_capacity(chosen.batches.len());
+        for batch in chosen.batches {
+            // Whatever follows a batch that is not what was sealed waits with it.
+            if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
                 continue;
             }
-            match seal(&self.sealer, &head, &self.policy, flush).await {
-                Ok(batches) => report.sealed += batches.len(),
+            match recheck(ledger, &batch).await {
+                Ok(()) => batches.push(batch),
                 Err(error @ (AnchorError::Tampered { .. } | AnchorError::Missing { .. })) => {
-                    error!(tenant = %head.tenant, %error, "tenant halted");
-                    report.troubled.push((head.tenant, error.to_string()));
+                    error!(tenant = %batch.tenant, %error, "tenant halted");
+                    report.troubled.push((batch.tenant, error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.post(&mut report).await?;
-        Ok(report)
-    }
-
-    /// Rounds until told to stop; a round that has begun is finished.
-    pub async fn run(&self, every: Duration, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
-            match self.round(false).await {
-                Ok(report) if report == RoundReport::default() => debug!("nothing to anchor"),
-                Ok(report) => info!(
-                    sealed = report.sealed,
-                    transactions = report.posted.len(),
-                    troubled = report.troubled.len(),
-                    "round done"
-                ),
-                Err(error) => error!(%error, "round failed, trying again"),
-            }
-            tokio::select! {
-                _ = tokio::time::sleep(every) => {}
-                // Nobody is left to say so: waiting for it would spin.
-                changed = stop.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-
-    /// Posts sealed batches that the contract does not have yet.
-    async fn post(&self, report: &mut RoundReport) -> Result<(), AnchorError> {
-        let batches = self.sealer.unanchored_batches(MAX_ROUND).await?;
-        if batches.is_empty() {
+        batches.retain(|batch| !report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant));
+        if batches.is_empty() && !followed.has_gap() {
             return Ok(());
         }
-        let batches = self.missing_on_chain(batches, report).await?;
-        let limit = self.chain().head().await?.gas_limit.min(MAX_TRANSACTION_GAS);
-        let mut chunks: Vec<&[SealedBatch]> = batches.chunks(MAX_ITEMS).rev().collect();
-        while let Some(chunk) = chunks.pop() {
-            let calldata = anchor_many(chunk);
-            let gas = self.sender.estimate(self.chain().contract(), &calldata).await?;
-            if gas + gas / 5 > limit {
-                if chunk.len() == 1 {
-                    return Err(AnchorError::TooMuchGas { gas, limit });
-                }
-                let (front, back) = chunk.split_at(chunk.len() / 2);
-                chunks.extend([back, front]);
-                continue;
+
+        let network = Fees::of_network(self.chain()).await?;
+        let ceiling = poster.policy.max_fee;
+        if network.base() > ceiling {
+            let price = network.base();
+            followed.waiting = Some(format!(
+                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
+            ));
+            return Ok(());
+        }
+        let fees = network.capped(ceiling);
+        if batches.is_empty() {
+            return poster.post(ledger, followed, Call::nothing(us), fees, &[]).await;
+        }
+        let limit = gas_limit(&self.chain().head().await?);
+        for _ in 0..room {
+            let Some((chunk, gas)) = self.cut(&mut batches, limit).await? else { break };
+            let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
+            let items: Vec<_> = chunk.iter().map(|batch| (batch.tenant, batch.index)).collect();
+            poster.post(ledger, followed, Call { to, calldata, gas }, fees, &items).await?;
+            if followed.waiting.is_some() {
+                break;
             }
-            let contract = self.chain().contract();
-            let items = chunk.len() as u32;
-            let receipt = self.sender.send_with_gas(contract, calldata, gas, items).await?;
-            report.posted.push(self.read(&receipt)?);
         }
         Ok(())
     }
 
-    /// Leaves out what the contract already has, and tenants that have another anchorer.
-    async fn missing_on_chain(
+    /// Cuts off what goes into one transaction, by the gas that it is estimated to use and a fifth more.
+    /// A tenant's further batches are left for later: an estimate knows nothing of what is under way.
+    async fn cut(
         &self,
-        batches: Vec<SealedBatch>,
-        report: &mut RoundReport,
-    ) -> Result<Vec<SealedBatch>, AnchorError> {
-        let mut tenants: Vec<TenantId> = batches.iter().map(|batch| batch.tenant).collect();
-        tenants.sort_unstable();
-        tenants.dedup();
-        let heads = self.chain().heads(&tenants).await?;
-        let heads: HashMap<TenantId, IAuditAnchor::Head> = tenants.into_iter().zip(heads).collect();
-        for (tenant, head) in &heads {
-            if head.anchorer != self.sender.address() {
-                let reason = match head.anchorer {
-                    Address::ZERO => "no anchorer is set on the chain".to_string(),
-                    other => format!("its anchorer on the chain is {other}"),
-                };
-                warn!(%tenant, %reason, "cannot anchor for this tenant");
-                let us = self.sender.address();
-                let what_next = format!("{reason}; its authority must set it to {us}");
-                report.troubled.push((*tenant, what_next));
+        batches: &mut Vec<SealedBatch>,
+        limit: u64,
+    ) -> Result<Option<(Vec<SealedBatch>, u64)>, AnchorError> {
+        let contract = self.chain().contract();
+        let mut size = batches.len().min(MAX_ITEMS);
+        while size > 0 {
+            let calldata = anchor_many(&batches[..size]);
+            let estimated = self.poster.sender.estimate(contract, &calldata).await?;
+            let gas = estimated + estimated / 5;
+            if gas <= limit {
+                let chunk: Vec<_> = batches.drain(..size).collect();
+                let tenants: HashSet<_> = chunk.iter().map(|batch| batch.tenant).collect();
+                batches.retain(|batch| !tenants.contains(&batch.tenant));
+                return Ok(Some((chunk, gas)));
             }
-        }
-        let wanted = |batch: &SealedBatch| {
-            let head = &heads[&batch.tenant];
-            head.anchorer == self.sender.address() && batch.index.get() >= head.batches
-        };
-        Ok(batches.into_iter().filter(wanted).collect())
-    }
-
-    /// Reads from a receipt what became of each batch.
-    fn read(&self, receipt: &TransactionReceipt) -> Result<Posted, AnchorError> {
-        let mut posted = Posted {
-            tx: receipt.transaction_hash,
-            gas_used: receipt.gas_used,
-            ..Posted::default()
-        };
-        for log in receipt.inner.logs().iter().filter(|l| l.address() == self.chain().contract()) {
-            match Logged::try_from(log)?.event {
-                Event::Anchored(_) => posted.anchored += 1,
-                Event::Skipped { tenant_id, reason, .. } => {
-                    posted.skipped += 1;
-                    warn!(tenant = %tenant_id, reason, tx = %posted.tx, "batch skipped");
-                }
-                Event::AnchorerSet { .. } => {}
+            if size == 1 {
+                return Err(AnchorError::TooMuchGas { gas: estimated, limit });
             }
+            size /= 2;
         }
-        let (tx, anchored, gas) = (posted.tx, posted.anchored, posted.gas_used);
-        info!(%tx, anchored, gas, "batches anchored");
-        Ok(posted)
+        Ok(None)
     }
 
     fn chain(&self) -> &Chain {
-        self.sender.chain()
+        self.poster.chain()
     }
+}
+
+/// Returns once it was told to stop, and that long ago.
+async fn told(stop: &mut watch::Receiver<bool>, grace: Duration) {
+    // Nobody is left to say so: that is as good as being told.
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(grace).await;
 }
 
 /// The calldata of `anchorMany`.

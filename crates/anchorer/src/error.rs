@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use cofferdam_contracts::ChainError;
 use cofferdam_core::{Seq, TenantId};
-use cofferdam_store::StoreError;
+use cofferdam_store::{Leader, StoreError};
 
 /// Sealing or anchoring failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +36,37 @@ pub enum AnchorError {
         /// The first missing entry.
         seq: Seq,
     },
+    /// The tree that was built does not prove its own leaves.
+    #[error(
+        "tenant {tenant}: the batch from entry {first} was not sealed, since a proof of it does not hold; this machine computes wrongly"
+    )]
+    NoProof {
+        /// The tenant.
+        tenant: TenantId,
+        /// The first entry of the batch.
+        first: Seq,
+    },
     /// The key could not sign.
     #[error("cannot sign a transaction: {0}")]
     Signer(String),
     /// The transaction was mined and reverted.
     #[error("transaction {0} reverted; nothing was changed on the chain")]
     Reverted(B256),
+    /// Another daemon leads this database.
+    #[error(
+        "{:?} leads this database (epoch {}) and does the anchoring; its lease runs out {} s after it stops",
+        leader.holder, leader.epoch, leader.remaining.as_secs() + 1
+    )]
+    NotLeading {
+        /// Which one.
+        leader: Leader,
+    },
+    /// Something that only somebody outside can give.
+    #[error("cannot go on: {0}")]
+    Waiting(String),
+    /// The endpoint answers for another chain than it did, or the contract's code changed.
+    #[error("everything is halted: {0}")]
+    OtherChain(String),
     /// None of the transaction's hashes was mined in time.
     #[error("transaction {tx} was not mined within {} s; it may still be, and the next round sees it if so", after.as_secs())]
     NotMined {

@@ -1,23 +1,33 @@
 //! Seals each tenant's entries into batches and anchors their roots.
 //!
-//! A round has two halves that know of each other only through the database and the chain:
+//! One daemon leads, by a lease; each write of it is fenced by the lease's epoch. What it does is cut
+//! into steps, and a step can be cut off anywhere, since what counts is in the database and on the chain:
 //!
-//! - [`seal`]: a tenant's entries since its last batch are hashed again from what is stored, and their
+//! - Transactions that are under way are *followed*: mined, replaced, dropped, taken back by a reorg.
+//!   What is open is sent again, at a higher fee once it has waited long enough.
+//! - [`seal_due`]: a tenant's entries since its last batch are hashed again from what is stored, and their
 //!   root is written down as the tenant's next batch. What does not hash to what was acknowledged
 //!   halts that tenant alone.
-//! - [`Anchorer::post`]: sealed batches that the contract does not have yet go out, many tenants in one
-//!   transaction.
+//! - Sealed batches that the contract does not have yet are *posted*, many tenants in one transaction:
+//!   hashed once more, simulated, written down in the ledger, sent. What the contract says wins: what is
+//!   there already is adopted, and what differs halts its tenant.
 //!
-//! Nothing here says that a batch is anchored. That is for the indexer to say, from the event; the
-//! contract's own counters are what keeps a batch from being anchored twice, so that a round can be
-//! cut off anywhere and simply be run again.
+//! Nothing here says that a batch is anchored. That is for the indexer to say, from the event.
 
 mod anchorer;
+mod choose;
 mod error;
+mod fees;
+mod lead;
+mod poster;
+mod recheck;
 mod seal;
 mod sender;
 
 pub use anchorer::{Anchorer, Posted, RoundReport};
+pub use choose::difference;
+pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
-pub use seal::{SealPolicy, seal};
+pub use poster::PostPolicy;
+pub use seal::{SealReport, seal_due};
 pub use sender::Sender;

@@ -1,106 +1,131 @@
-//! Turns a tenant's entries since its last batch into its next batch.
+//! Turns tenants' entries since their last batches into their next batches.
 
-use std::time::Duration;
+use std::collections::HashSet;
 
-use cofferdam_core::{BatchMerkle, EntryHash};
-use cofferdam_store::{Head, SealedBatch, Sealer};
-use futures::{StreamExt, pin_mut};
-use tracing::info;
+use cofferdam_core::{BatchMerkle, BatchTree, TenantId, verify_inclusion};
+use cofferdam_store::{Head, LeafFault, Leaves, SealPolicy, SealedBatch, Sealer, StoreError};
+use futures::{StreamExt, stream};
+use tracing::{error, info};
 
 use crate::AnchorError;
 
-/// When a tenant's entries become a batch.
-#[derive(Debug, Clone, Copy)]
-pub struct SealPolicy {
-    /// As soon as there are this many; also the most that one batch holds.
-    pub max_entries: u64,
-    /// As soon as the oldest of them is this old.
-    pub max_age: Duration,
+/// Tenants that are sealed at the same time.
+const TOGETHER: usize = 4;
+
+/// What sealing came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SealReport {
+    /// Batches that are on disk now.
+    pub sealed: usize,
+    /// Tenants that cannot be sealed, each with the reason.
+    pub troubled: Vec<(TenantId, String)>,
 }
 
-impl Default for SealPolicy {
-    fn default() -> Self {
-        Self { max_entries: 65_536, max_age: Duration::from_secs(60) }
-    }
-}
-
-impl SealPolicy {
-    /// Whether a tenant's next batch is due.
-    fn is_due(&self, head: &Head) -> bool {
-        let age = head.oldest_unsealed_at.and_then(|at| at.elapsed().ok());
-        head.unsealed() >= self.max_entries || age.is_some_and(|age| age >= self.max_age)
-    }
-}
-
-/// Seals what is due of one tenant, or whatever there is when `flush` is set. Entries are hashed again
-/// from what is stored; the tenant is halted when one is not what was acknowledged.
-pub async fn seal(
+/// Seals one batch of every tenant whose next one is due: who has a thousand waiting gets no more of a
+/// round than who has one. With `flush`, goes on until nothing is left unsealed.
+///
+/// Entries are hashed again from what is stored; a tenant with one that is not what was acknowledged is
+/// halted, alone.
+///
+/// # Errors
+///
+/// The database is away, or another daemon leads. What was sealed until then stays sealed.
+pub async fn seal_due(
     sealer: &Sealer,
-    head: &Head,
     policy: &SealPolicy,
     flush: bool,
-) -> Result<Vec<SealedBatch>, AnchorError> {
-    let mut batches = vec![];
-    let mut head = head.clone();
-    while head.halted.is_none() && head.unsealed() > 0 && (flush || policy.is_due(&head)) {
-        let batch = seal_one(sealer, &head, policy.max_entries).await?;
-        head.sealed_seq = (batch.first_seq.get() + batch.count).into();
-        // What remains is younger than what was just sealed: at most one batch more than is due.
-        if head.unsealed() < policy.max_entries && !flush {
-            head.oldest_unsealed_at = None;
+) -> Result<SealReport, AnchorError> {
+    let halted = sealer.halted().await?.into_iter();
+    let mut report = SealReport {
+        sealed: 0,
+        troubled: halted.map(|(tenant, why)| (tenant, format!("halted: {why}"))).collect(),
+    };
+    let mut left_out = HashSet::new();
+    loop {
+        let due: Vec<Head> = sealer.due(policy, flush).await?;
+        let turns = due.into_iter().filter(|head| !left_out.contains(&head.tenant)).map(|head| {
+            let policy = head.seal.over(policy);
+            async move { (head.tenant, seal_one(sealer, &head, &policy).await) }
+        });
+        let turns: Vec<_> = turns.collect();
+        if turns.is_empty() {
+            return Ok(report);
         }
-        batches.push(batch);
+        let mut turns = stream::iter(turns).buffer_unordered(TOGETHER);
+        while let Some((tenant, turn)) = turns.next().await {
+            match turn {
+                Ok(_) => report.sealed += 1,
+                // The database is away, or another daemon leads: no tenant's trouble.
+                Err(AnchorError::Store(error))
+                    if error.is_transient() || matches!(error, StoreError::Deposed { .. }) =>
+                {
+                    return Err(error.into());
+                }
+                Err(trouble) => {
+                    error!(%tenant, error = %trouble, "cannot seal");
+                    left_out.insert(tenant);
+                    report.troubled.push((tenant, trouble.to_string()));
+                }
+            }
+        }
+        if !flush {
+            return Ok(report);
+        }
     }
-    Ok(batches)
 }
 
 async fn seal_one(
     sealer: &Sealer,
     head: &Head,
-    max_entries: u64,
+    policy: &SealPolicy,
 ) -> Result<SealedBatch, AnchorError> {
-    let tenant = head.tenant;
-    let first = head.sealed_seq.get();
-    let count = head.unsealed().min(max_entries);
+    let (tenant, first) = (head.tenant, head.sealed_seq);
+    let count = head.unsealed().min(policy.max_entries);
     let mut tx = sealer.tenant(tenant).await?;
-
-    let mut previous = match first.checked_sub(1) {
-        None => EntryHash::ZERO,
-        Some(seq) => match tx.entry(seq.into()).await? {
-            Some(entry) => entry.entry_hash,
-            None => return Err(missing(sealer, head, seq).await?),
-        },
-    };
-    let mut leaves = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-    {
-        let entries = tx.entries(first.into(), count);
-        pin_mut!(entries);
-        while let Some(entry) = entries.next().await {
-            let entry = entry?;
-            if let Err(fault) = entry.verify(tenant, previous) {
-                let (seq, fault) = (entry.seq, fault.to_string());
-                sealer.halt(tenant, "tampered", &fault).await?;
-                return Err(AnchorError::Tampered { tenant, seq, fault });
-            }
-            previous = entry.entry_hash;
-            leaves.push(entry.entry_hash);
+    let leaves = match tx.leaves(first, count, policy.max_bytes).await? {
+        Ok(leaves) => leaves,
+        Err(fault) => {
+            drop(tx);
+            return Err(halt(sealer, tenant, fault).await?);
         }
-    }
-    if leaves.len() as u64 != count {
-        return Err(missing(sealer, head, first + leaves.len() as u64).await?);
-    }
-    let Some(tree) = BatchMerkle::new(&leaves) else {
-        return Err(missing(sealer, head, first).await?);
     };
-    let root = tree.root();
-    let batch = tx.insert_batch(first.into(), count, root).await?;
+    let Leaves { hashes, bytes } = leaves;
+    let count = hashes.len() as u64;
+    let building = tokio::task::spawn_blocking(move || {
+        let tree = BatchMerkle::new(&hashes)?;
+        let root = tree.root();
+        // One proof, of an entry that nobody chose, as an auditor will check it.
+        let [.., a, b, c, d] = *root.as_bytes();
+        let index = u64::from(u32::from_be_bytes([a, b, c, d])) % count;
+        let leaf = hashes[usize::try_from(index).ok()?].into();
+        let path = tree.path(index)?;
+        verify_inclusion::<BatchTree>(leaf, index, count, &path, root.into()).ok()?;
+        Some(root)
+    });
+    let Some(root) = building.await.map_err(|_| AnchorError::NoProof { tenant, first })? else {
+        return Err(AnchorError::NoProof { tenant, first });
+    };
+    let batch = tx.seal_batch(first, count, bytes, root).await?;
     tx.commit().await?;
-    info!(%tenant, batch = %batch.index, first_seq = first, count, "batch sealed");
+    info!(%tenant, batch = %batch.index, first_seq = %first, count, "batch sealed");
     Ok(batch)
 }
 
-async fn missing(sealer: &Sealer, head: &Head, seq: u64) -> Result<AnchorError, AnchorError> {
-    let tenant = head.tenant;
-    sealer.halt(tenant, "missing", &format!("entry {seq} is not in the database")).await?;
-    Ok(AnchorError::Missing { tenant, seq: seq.into() })
+/// Halts the tenant and says why.
+async fn halt(
+    sealer: &Sealer,
+    tenant: TenantId,
+    fault: LeafFault,
+) -> Result<AnchorError, StoreError> {
+    let (seq, text) = (fault.seq(), fault.to_string());
+    Ok(match fault {
+        LeafFault::Missing(_) => {
+            sealer.halt(tenant, "missing", &text).await?;
+            AnchorError::Missing { tenant, seq }
+        }
+        LeafFault::Tampered(_) | LeafFault::Unreadable { .. } => {
+            sealer.halt(tenant, "tampered", &text).await?;
+            AnchorError::Tampered { tenant, seq, fault: text }
+        }
+    })
 }

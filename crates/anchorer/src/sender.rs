@@ -1,7 +1,8 @@
-//! Sends transactions of one key and waits until they are mined.
+//! A key: it signs, and for a command it sends one transaction and waits until that is mined.
 //!
 //! The nonce is read from the chain under a lock for every transaction, never cached: a cached one
-//! wedges every later send once a transaction was dropped.
+//! wedges every later send once a transaction was dropped. The daemon's own transactions go through
+//! the ledger instead.
 
 use std::{
     sync::Arc,
@@ -16,12 +17,12 @@ use alloy::{
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
 };
-use cofferdam_contracts::{Chain, ChainError};
-use cofferdam_store::{Sealer, SentTransaction, TransactionOutcome};
+use cofferdam_contracts::Chain;
+use cofferdam_store::Attempt;
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 
-use crate::AnchorError;
+use crate::{AnchorError, fees::Fees};
 
 /// How long to wait before a receipt is asked for again: doubled from the first to the second.
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -34,27 +35,10 @@ const LIMIT: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub struct Sender {
     chain: Chain,
-    /// Where every hash is written down before it is sent.
-    ledger: Option<Sealer>,
     address: Address,
     wallet: EthereumWallet,
     /// Held from reading the nonce until the transaction is mined.
     turn: Arc<Mutex<()>>,
-}
-
-/// The fee fields of a transaction, in wei per gas.
-#[derive(Debug, Clone, Copy)]
-struct Fees {
-    max: u128,
-    tip: u128,
-}
-
-impl Fees {
-    /// What replaces a transaction in the pool: a tenth more and one, or the network's if higher.
-    fn bumped(self, network: Self) -> Self {
-        let bump = |old: u128| old + old.div_ceil(10) + 1;
-        Self { max: bump(self.max).max(network.max), tip: bump(self.tip).max(network.tip) }
-    }
 }
 
 impl Sender {
@@ -62,13 +46,7 @@ impl Sender {
     pub fn new(chain: Chain, key: PrivateKeySigner) -> Self {
         let address = key.address();
         let wallet = EthereumWallet::from(key);
-        Self { chain, ledger: None, address, wallet, turn: Arc::default() }
-    }
-
-    /// The same key, with every transaction written down: its hash before it is sent, what became of
-    /// it after.
-    pub(crate) fn booked(self, ledger: Sealer) -> Self {
-        Self { ledger: Some(ledger), ..self }
+        Self { chain, address, wallet, turn: Arc::default() }
     }
 
     /// The key's address.
@@ -97,23 +75,12 @@ impl Sender {
         to: Address,
         calldata: Bytes,
     ) -> Result<TransactionReceipt, AnchorError> {
-        let gas = self.estimate(to, &calldata).await?;
-        self.send_with_gas(to, calldata, gas, 1).await
-    }
-
-    /// Sends a call of so many items whose gas was estimated before.
-    pub(crate) async fn send_with_gas(
-        &self,
-        to: Address,
-        calldata: Bytes,
-        estimated: u64,
-        items: u32,
-    ) -> Result<TransactionReceipt, AnchorError> {
+        let estimated = self.estimate(to, &calldata).await?;
         let _turn = self.turn.lock().await;
         let provider = self.chain.provider();
         let nonce = provider.get_transaction_count(self.address).block_id(BlockId::latest());
         let nonce = self.chain.ask("cannot read the sender's nonce", nonce.into_future()).await?;
-        let mut fees = self.network_fees().await?;
+        let mut fees = Fees::of_network(&self.chain).await?;
         // A fifth more than estimated, since other transactions may come first.
         let gas = estimated + estimated / 5;
         let request = TransactionRequest::default()
@@ -130,15 +97,12 @@ impl Sender {
         loop {
             if Instant::now() >= due {
                 if !sent.is_empty() {
-                    fees = fees.bumped(self.network_fees().await?);
+                    fees = fees.bumped(Fees::of_network(&self.chain).await?);
                     warn!(nonce, attempts = sent.len(), "transaction not mined, raising its fee");
                 }
-                let (hash, raw) = self.sign(request.clone(), fees).await?;
-                if let Some(ledger) = &self.ledger {
-                    ledger.record_transaction(&SentTransaction { hash, nonce, items }).await?;
-                }
-                match self.chain.send_raw(&raw).await {
-                    Ok(_) => sent.push(hash),
+                let attempt = self.sign(request.clone(), fees).await?;
+                match self.chain.send_raw(&attempt.raw).await {
+                    Ok(_) => sent.push(attempt.hash),
                     // An earlier hash may be mined already, or the pool may want still more.
                     Err(error) if !sent.is_empty() => debug!(%error, "replacement refused"),
                     Err(error) => return Err(error.into()),
@@ -147,7 +111,6 @@ impl Sender {
             }
             for hash in &sent {
                 if let Some(receipt) = self.chain.receipt(*hash).await? {
-                    self.finish(&sent, &receipt).await?;
                     if !receipt.status() {
                         return Err(AnchorError::Reverted(*hash));
                     }
@@ -162,41 +125,23 @@ impl Sender {
         }
     }
 
-    /// Writes down what became of each hash of a transaction, of which one was mined.
-    async fn finish(&self, sent: &[B256], mined: &TransactionReceipt) -> Result<(), AnchorError> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
-        let block_number = mined.block_number.unwrap_or_default();
-        let (gas_used, effective_gas_price) = (mined.gas_used, mined.effective_gas_price);
-        for hash in sent {
-            let outcome = if *hash != mined.transaction_hash {
-                TransactionOutcome::Dropped
-            } else if mined.status() {
-                TransactionOutcome::Included { block_number, gas_used, effective_gas_price }
-            } else {
-                TransactionOutcome::Reverted { block_number, gas_used, effective_gas_price }
-            };
-            ledger.finish_transaction(*hash, &outcome).await?;
-        }
-        Ok(())
-    }
-
-    async fn sign(
+    /// Signs a transaction at these fees.
+    pub(crate) async fn sign(
         &self,
         request: TransactionRequest,
         fees: Fees,
-    ) -> Result<(B256, Bytes), AnchorError> {
+    ) -> Result<Attempt, AnchorError> {
         let request =
             request.with_max_fee_per_gas(fees.max).with_max_priority_fee_per_gas(fees.tip);
         let signed = request
             .build(&self.wallet)
             .await
             .map_err(|error| AnchorError::Signer(error.to_string()))?;
-        Ok((*signed.tx_hash(), signed.encoded_2718().into()))
-    }
-
-    async fn network_fees(&self) -> Result<Fees, ChainError> {
-        let fees = self.chain.provider().estimate_eip1559_fees();
-        let fees = self.chain.ask("cannot read the network's fees", fees).await?;
-        Ok(Fees { max: fees.max_fee_per_gas, tip: fees.max_priority_fee_per_gas })
+        Ok(Attempt {
+            hash: *signed.tx_hash(),
+            raw: signed.encoded_2718().into(),
+            max_fee: fees.max,
+            tip: fees.tip,
+        })
     }
 }

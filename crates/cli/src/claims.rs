@@ -6,7 +6,7 @@ use std::{
 };
 
 use cofferdam_core::TenantId;
-use cofferdam_store::{AddTenant, Sequencer, Tenant};
+use cofferdam_store::{AddTenant, SealSettings, Sequencer, Tenant};
 use eyre::{Result, bail};
 
 use crate::{ingest::Origin, register::Registrar};
@@ -108,7 +108,7 @@ impl Claims {
             return Ok(tenant);
         }
         if let Some(id) = found {
-            return Ok(Tenant { id, name: name.into() });
+            return Ok(Tenant { id, name: name.into(), seal: SealSettings::default() });
         }
         // It may have been registered since the table was read, as when a pipe stays open for days.
         self.sequencer.tenant_by_name(name).await?.ok_or_else(|| unregistered(name, origin))

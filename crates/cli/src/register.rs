@@ -17,7 +17,7 @@ use cofferdam_contracts::{
 };
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
-use cofferdam_store::{AddTenant, Sequencer, Tenant};
+use cofferdam_store::{AddTenant, SealSettings, Sequencer, Tenant};
 use eyre::{Result, bail, eyre};
 
 use crate::keys::{KeyRing, People};
@@ -67,7 +67,8 @@ impl Registrar {
         let account = Account::address_of(chain, &self.deployment, &people.configuration).await?;
         // The keys first: what is cut off after this is taken up by the next run.
         self.keys.keep_people(account, &people)?;
-        let tenant = Tenant { id: TenantId::from_authority(account)?, name: name.into() };
+        let (id, seal) = (TenantId::from_authority(account)?, SealSettings::default());
+        let tenant = Tenant { id, name: name.into(), seal };
         let added = self.sequencer.add_tenant(name, tenant.id).await?;
         self.authorise(&tenant, Some(people)).await?;
         Ok((tenant, added))

@@ -1,19 +1,28 @@
 //! A checked connection to AuditAnchor on one chain.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use alloy::{
     contract::{CallBuilder, CallDecoder},
     eips::BlockNumberOrTag,
     primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
-    rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
-    transports::{RpcError, TransportErrorKind},
+    rpc::{
+        client::RpcClient,
+        types::{Filter, Log, TransactionReceipt, TransactionRequest},
+    },
+    transports::{
+        RpcError, TransportErrorKind,
+        http::{Http, reqwest},
+    },
 };
 use cofferdam_core::{Batch, Commitment, EntryHash, Seq, TenantId};
 use url::Url;
 
 use crate::{AuditAnchor, ChainError, IAuditAnchor, Logged, Revert};
+
+/// How long an endpoint may take to answer: an answer that never comes must not stop a daemon.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An RPC URL. It often holds a key, so it is printed without path, query and credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,19 +126,36 @@ impl Chain {
 
     /// Connects like [`Chain::connect`], but takes an address where nothing is deployed yet.
     pub async fn connect_undeployed(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
-        let provider = RootProvider::new_http(url.0.clone());
-        let contract = expected.contract.unwrap_or_else(crate::deployment::audit_anchor);
-        let (url, code_hash) = (url.clone(), B256::ZERO);
-        let mut chain = Self { provider, url, chain_id: 0, contract, code_hash, since: None };
-        chain.chain_id =
-            chain.ask("cannot read the chain id", chain.provider.get_chain_id()).await?;
+        let client = reqwest::Client::builder().timeout(PATIENCE).build();
+        let client = client.map_err(|error| ChainError::Rpc {
+            what: "cannot make an HTTP client",
+            endpoint: url.endpoint(),
+            reason: url.redact(&error.to_string()),
+        })?;
+        let http = Http::with_client(client, url.0.clone());
+        let local = http.guess_local();
+        let mut chain = Self::of(RootProvider::new(RpcClient::new(http, local)), url.clone());
+        chain.contract = expected.contract.unwrap_or(chain.contract);
+        (chain.chain_id, chain.code_hash) = chain.identity().await?;
         if let Some(id) = expected.chain_id.filter(|id| *id != chain.chain_id) {
             let (endpoint, actual) = (chain.url.endpoint(), chain.chain_id);
             return Err(ChainError::WrongChain { endpoint, expected: id, actual });
         }
-        let code = chain.provider.get_code_at(contract).into_future();
-        chain.code_hash = keccak256(chain.ask("cannot read the contract's code", code).await?);
         Ok(chain)
+    }
+
+    /// What the endpoint says now: the chain's id, and the hash of the code at AuditAnchor's address.
+    pub async fn identity(&self) -> Result<(u64, B256), ChainError> {
+        let id = self.ask("cannot read the chain id", self.provider.get_chain_id()).await?;
+        let code = self.provider.get_code_at(self.contract).into_future();
+        let code = self.ask("cannot read the contract's code", code).await?;
+        Ok((id, keccak256(code)))
+    }
+
+    /// A connection that nothing is known of yet.
+    pub(crate) fn of(provider: RootProvider, url: RpcUrl) -> Self {
+        let contract = crate::deployment::audit_anchor();
+        Self { provider, url, chain_id: 0, contract, code_hash: B256::ZERO, since: None }
     }
 
     /// Refuses an address without code.

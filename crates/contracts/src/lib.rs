@@ -15,6 +15,7 @@ mod chain;
 pub mod deployment;
 mod error;
 mod event;
+mod fees;
 mod revert;
 pub mod signing;
 
@@ -29,4 +30,5 @@ pub use bindings::{
 pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
+pub use fees::{GAS_PRICE_ORACLE, Paid};
 pub use revert::Revert;

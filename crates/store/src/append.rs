@@ -8,8 +8,8 @@ use std::{
 
 use alloy_primitives::B256;
 use cofferdam_core::{
-    Commitment, EntryHash, FieldName, MAX_ENTRIES, Seed, Seq, TenantId, Timestamp, commitment,
-    entry_hash, field_digest, salt,
+    Commitment, EntryHash, FieldDigest, FieldName, MAX_ENTRIES, Seed, Seq, TenantId, Timestamp,
+    commitment, entry_hash, field_digest, salt,
 };
 use futures::TryStreamExt;
 use rand::Rng;
@@ -24,21 +24,125 @@ use crate::{
 /// The answer for one entry.
 pub(crate) type Answer = std::result::Result<Appended, AppendError>;
 
+/// Entries with all their hashing done that does not depend on their place in the chain.
+#[derive(Debug)]
+pub(crate) struct Group {
+    entries: Vec<NewEntry>,
+    prepared: Vec<Prepared>,
+}
+
+/// An entry's secret, and its fields' digests but for the time of recording.
+#[derive(Debug)]
+struct Prepared {
+    seed: Seed,
+    digests: [FieldDigest; 10],
+}
+
+impl Group {
+    /// Hashes the fields, which is most of the work, before any lock is held.
+    pub(crate) fn prepare(entries: Vec<NewEntry>) -> Self {
+        let mut random = rand::rng();
+        let prepared = entries.iter().map(|entry| {
+            let seed = Seed::from(random.random::<[u8; 32]>());
+            let digests = entry.fields().digests(&seed);
+            Prepared { seed, digests }
+        });
+        let prepared = prepared.collect();
+        Self { entries, prepared }
+    }
+
+    /// The same on a thread that may be busy for long.
+    pub(crate) async fn prepare_aside(tenant: TenantId, entries: Vec<NewEntry>) -> Result<Self> {
+        let preparing = tokio::task::spawn_blocking(move || Self::prepare(entries));
+        preparing.await.map_err(|_| StoreError::Interrupted { tenant })
+    }
+}
+
 /// Appends a group in order, in one transaction that is durable when this returns. An entry that
 /// conflicts fails alone.
+///
+/// Repeats are rare, and looking for them costs more the more a tenant has: the keys find them, and only
+/// then are they looked up.
 pub(crate) async fn append(
     handle: &Handle,
     tenant: TenantId,
-    entries: Arc<Vec<NewEntry>>,
+    group: Arc<Group>,
+) -> Result<Vec<Answer>> {
+    match attempt(handle, tenant, group.clone(), Look::No).await {
+        Err(error) if error.is_taken_key() => attempt(handle, tenant, group, Look::Yes).await,
+        outcome => outcome,
+    }
+}
+
+/// Whether what is stored is searched for repeats.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Yes,
+    No,
+}
+
+async fn attempt(
+    handle: &Handle,
+    tenant: TenantId,
+    group: Arc<Group>,
+    look: Look,
 ) -> Result<Vec<Answer>> {
     let mut tx = TenantTx::open(handle, tenant).await?;
-    let (mut next, last, key) = lock(&mut tx).await?;
-    let first = next;
+    let head = lock(&mut tx).await?;
+    let plan = plan(&mut tx, &head, &group.entries, look).await?;
+    let changes = !plan.new.is_empty();
+    let answers = carry_out(&mut tx, head, group, plan).await?;
+    if changes {
+        tx.commit().await?;
+    }
+    Ok(answers)
+}
 
-    let tags: Vec<B256> = entries.iter().map(|entry| tag(&key, entry.external_id())).collect();
-    let mut answers = repeats(&mut tx, &entries, &tags).await?;
-    let mut fresh: HashMap<B256, (Seq, usize)> = HashMap::new();
-    let mut new = Vec::new();
+/// Where a tenant's chain ends, held there.
+pub(crate) struct LockedHead {
+    next: Seq,
+    last: EntryHash,
+    tag_key: B256,
+}
+
+/// What is to become of each entry of a group.
+pub(crate) struct Plan {
+    tags: Vec<B256>,
+    /// None for what is new.
+    answers: Vec<Option<Answer>>,
+    new: Vec<usize>,
+}
+
+impl Plan {
+    /// Leaves out the first entry that conflicts and all that follow it, and says which and why.
+    pub(crate) fn stop_at_conflict(&mut self) -> Option<(usize, AppendError)> {
+        let conflict = self.answers.iter().enumerate().find_map(|(i, answer)| match answer {
+            Some(Err(error)) => Some((i, error.clone())),
+            _ => None,
+        })?;
+        self.answers.truncate(conflict.0);
+        self.new.retain(|&i| i < conflict.0);
+        Some(conflict)
+    }
+}
+
+/// Looks for repeats and conflicts, among what is stored and within the group.
+pub(crate) async fn plan(
+    tx: &mut TenantTx,
+    head: &LockedHead,
+    entries: &[NewEntry],
+    look: Look,
+) -> Result<Plan> {
+    let tenant = tx.tenant();
+    let tags: Vec<B256> =
+        entries.iter().map(|entry| tag(&head.tag_key, entry.external_id())).collect();
+    let mut answers = match look {
+        Look::Yes => repeats(tx, entries, &tags).await?,
+        Look::No => vec![None; entries.len()],
+    };
+    let mut fresh: HashMap<B256, (Seq, usize)> = HashMap::with_capacity(entries.len());
+    let mut new = Vec::with_capacity(entries.len());
+    let mut next = head.next;
     for (i, entry) in entries.iter().enumerate() {
         if answers[i].is_some() {
             continue;
@@ -55,19 +159,29 @@ pub(crate) async fn append(
             .filter(|next| next.get() <= MAX_ENTRIES)
             .ok_or(StoreError::Full { tenant, next })?;
     }
+    Ok(Plan { tags, answers, new })
+}
+
+/// Chains and inserts what is new and moves the head; the caller commits.
+pub(crate) async fn carry_out(
+    tx: &mut TenantTx,
+    head: LockedHead,
+    group: Arc<Group>,
+    plan: Plan,
+) -> Result<Vec<Answer>> {
+    let tenant = tx.tenant();
+    let Plan { tags, mut answers, new } = plan;
     if !new.is_empty() {
         // After the lock, so that the times of a tenant's entries follow their order.
         let recorded_at = now()?.to_string();
         let links = {
-            let (entries, new, at) = (entries.clone(), new.clone(), recorded_at.clone());
-            let chaining = tokio::task::spawn_blocking(move || {
-                chain(tenant, first, last, &entries, &new, &at)
-            });
+            let (group, at) = (group.clone(), recorded_at.clone());
+            let chaining =
+                tokio::task::spawn_blocking(move || chain(tenant, &head, &group, &new, &at));
             chaining.await.map_err(|_| StoreError::Interrupted { tenant })?
         };
-        insert(&mut tx, &entries, &tags, &links, &recorded_at).await?;
-        advance(&mut tx, next, links.last().map_or(last, |link| link.hash)).await?;
-        tx.commit().await?;
+        insert(tx, &group, &tags, &links, &recorded_at).await?;
+        advance(tx, &group, &links, &recorded_at).await?;
         for link in links {
             answers[link.entry] = Some(Ok(Appended::New { seq: link.seq, entry_hash: link.hash }));
         }
@@ -77,7 +191,7 @@ pub(crate) async fn append(
 }
 
 /// Takes the tenant's head: its writers queue here.
-async fn lock(tx: &mut TenantTx) -> Result<(Seq, EntryHash, B256)> {
+pub(crate) async fn lock(tx: &mut TenantTx) -> Result<LockedHead> {
     let row = sqlx::query(
         "SELECT h.next_seq, h.last_entry_hash, k.key FROM cofferdam.heads h \
          JOIN cofferdam.tag_keys k USING (tenant_id, chain_id) \
@@ -89,7 +203,11 @@ async fn lock(tx: &mut TenantTx) -> Result<(Seq, EntryHash, B256)> {
     .await
     .map_err(StoreError::database("lock the tenant's head"))?;
     let row = row.ok_or_else(|| tx.unknown())?;
-    Ok((Seq(row.number("next_seq")?), row.hash("last_entry_hash")?, row.hash("key")?))
+    Ok(LockedHead {
+        next: Seq(row.number("next_seq")?),
+        last: row.hash("last_entry_hash")?,
+        tag_key: row.hash("key")?,
+    })
 }
 
 /// Answers what is stored already.
@@ -147,7 +265,6 @@ fn repeat(tenant: TenantId, entry: &NewEntry, seq: Seq, differs: Option<FieldNam
 struct Link {
     entry: usize,
     seq: Seq,
-    seed: Seed,
     previous: EntryHash,
     commitment: Commitment,
     hash: EntryHash,
@@ -155,25 +272,24 @@ struct Link {
 
 fn chain(
     tenant: TenantId,
-    first: Seq,
-    last: EntryHash,
-    entries: &[NewEntry],
+    head: &LockedHead,
+    group: &Group,
     new: &[usize],
     recorded_at: &str,
 ) -> Vec<Link> {
-    let mut random = rand::rng();
-    let mut previous = last;
+    let recorded = FieldName::RecordedAt;
+    let mut previous = head.last;
     let link = |(seq, &i): (u64, &usize)| {
-        let seed = Seed::from(random.random::<[u8; 32]>());
-        let commitment = commitment(&FieldName::ALL.map(|name| {
-            let value = value(&entries[i], name, recorded_at);
-            field_digest(&salt(&seed, name), name, value.as_bytes())
-        }));
+        let Prepared { seed, digests } = &group.prepared[i];
+        let mut digests = *digests;
+        digests[recorded.position()] =
+            field_digest(&salt(seed, recorded), recorded, recorded_at.as_bytes());
+        let commitment = commitment(&digests);
         let (seq, before) = (Seq(seq), previous);
         previous = entry_hash(tenant, seq, before, commitment);
-        Link { entry: i, seq, seed, previous: before, commitment, hash: previous }
+        Link { entry: i, seq, previous: before, commitment, hash: previous }
     };
-    (first.get()..).zip(new).map(link).collect()
+    (head.next.get()..).zip(new).map(link).collect()
 }
 
 /// A field as it is stored: the source's, and ours for the time of recording.
@@ -186,7 +302,7 @@ fn value<'a>(entry: &'a NewEntry, name: FieldName, recorded_at: &'a str) -> &'a 
 
 async fn insert(
     tx: &mut TenantTx,
-    entries: &[NewEntry],
+    group: &Group,
     tags: &[B256],
     links: &[Link],
     recorded_at: &str,
@@ -209,25 +325,40 @@ async fn insert(
     .bind(bytes(|link| link.previous.as_bytes()))
     .bind(bytes(|link| link.commitment.as_bytes()))
     .bind(bytes(|link| link.hash.as_bytes()))
-    .bind(bytes(|link| link.seed.as_bytes()));
+    .bind(
+        links
+            .iter()
+            .map(|link| group.prepared[link.entry].seed.as_bytes().as_slice())
+            .collect::<Vec<_>>(),
+    );
     let query = FieldName::ALL.into_iter().fold(query, |query, name| {
-        let column = links.iter().map(|link| value(&entries[link.entry], name, recorded_at));
+        let column = links.iter().map(|link| value(&group.entries[link.entry], name, recorded_at));
         query.bind(column.collect::<Vec<_>>())
     });
     query.execute(&mut *tx.tx).await.map_err(StoreError::database("insert entries"))?;
     Ok(())
 }
 
-async fn advance(tx: &mut TenantTx, next: Seq, last: EntryHash) -> Result<()> {
+async fn advance(
+    tx: &mut TenantTx,
+    group: &Group,
+    links: &[Link],
+    recorded_at: &str,
+) -> Result<()> {
+    let Some(last) = links.last() else { return Ok(()) };
+    let bytes: usize =
+        links.iter().map(|link| group.entries[link.entry].size() + recorded_at.len()).sum();
     sqlx::query(
         "UPDATE cofferdam.heads SET next_seq = $3, last_entry_hash = $4, \
-             oldest_unsealed_at = coalesce(oldest_unsealed_at, now()) \
+             oldest_unsealed_at = coalesce(oldest_unsealed_at, now()), \
+             unsealed_bytes = unsealed_bytes + $5 \
          WHERE tenant_id = $1 AND chain_id = $2",
     )
     .bind(tx.tenant().as_b256().as_slice())
     .bind(tx.chain())
-    .bind(bigint(next.get(), "seq")?)
-    .bind(last.as_bytes().as_slice())
+    .bind(bigint(last.seq.get() + 1, "seq")?)
+    .bind(last.hash.as_bytes().as_slice())
+    .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
     .execute(&mut *tx.tx)
     .await
     .map_err(StoreError::database("move the tenant's head"))?;

@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     NewEntry, Result, StoreError,
-    append::{Answer, append},
+    append::{Answer, Group, append},
     pool::Handle,
 };
 
 /// A transaction takes no more entries than this …
-const MAX_GROUP: usize = 1000;
+pub(crate) const MAX_GROUP: usize = 1000;
 /// … and no more bytes, beyond its first entry.
-const MAX_GROUP_BYTES: usize = 4 << 20;
+pub(crate) const MAX_GROUP_BYTES: usize = 4 << 20;
 /// Calls that may wait for one tenant; further ones wait to be let in.
 const QUEUE: usize = 256;
 /// A tenant's task ends after this long without work.
@@ -116,7 +116,10 @@ impl Worker {
             }
             self.drain(&mut open);
             let (group, parts) = take_group(&mut open);
-            let result = append(&self.handle, self.tenant, Arc::new(group)).await;
+            let result = match Group::prepare_aside(self.tenant, group).await {
+                Ok(group) => append(&self.handle, self.tenant, Arc::new(group)).await,
+                Err(error) => Err(error),
+            };
             settle(&mut open, parts, result);
         }
     }

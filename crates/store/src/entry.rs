@@ -1,7 +1,8 @@
 //! Entries: as a source hands them in, as the sequencer answers, as the database holds them.
 
 use cofferdam_core::{
-    Commitment, EntryHash, FieldError, FieldName, Fields, Seed, Seq, TenantId, entry_hash, json,
+    Commitment, EntryHash, FieldError, FieldName, Fields, Seed, Seq, TenantId, commitment,
+    entry_hash, field_digest, json, salt,
 };
 
 /// What a source says: nine fields, validated. The tenth, `recorded_at`, is the sequencer's.
@@ -148,6 +149,15 @@ pub enum EntryFault {
     },
 }
 
+impl EntryFault {
+    /// The entry.
+    pub fn seq(&self) -> Seq {
+        match *self {
+            Self::Fields { seq, .. } | Self::Chain { seq, .. } | Self::Hash { seq, .. } => seq,
+        }
+    }
+}
+
 impl StoredEntry {
     /// The hash that its tenant, seq, previous hash and commitment give.
     pub fn recompute(&self, tenant: TenantId) -> EntryHash {
@@ -157,9 +167,43 @@ impl StoredEntry {
     /// Recomputes everything from the stored bytes. An erased entry's fields cannot be recomputed; its
     /// stored commitment stands for them.
     pub fn verify(&self, tenant: TenantId, expected_previous: EntryHash) -> Result<(), EntryFault> {
+        let Self { seq, previous, commitment, entry_hash, seed, .. } = *self;
+        let values = FieldName::ALL.map(|name| self.fields.get(name));
+        EntryParts { seq, previous, commitment, entry_hash, seed, values }
+            .verify(tenant, expected_previous)
+    }
+}
+
+/// A stored entry whose values are still where they were read.
+pub(crate) struct EntryParts<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) previous: EntryHash,
+    pub(crate) commitment: Commitment,
+    pub(crate) entry_hash: EntryHash,
+    pub(crate) seed: Option<Seed>,
+    /// In the order of [`FieldName::ALL`].
+    pub(crate) values: [&'a str; 10],
+}
+
+impl EntryParts<'_> {
+    /// The bytes of all values.
+    pub(crate) fn size(&self) -> u64 {
+        self.values.iter().map(|value| value.len() as u64).sum()
+    }
+
+    /// See [`StoredEntry::verify`].
+    pub(crate) fn verify(
+        &self,
+        tenant: TenantId,
+        expected_previous: EntryHash,
+    ) -> Result<(), EntryFault> {
         let seq = self.seq;
         if let Some(seed) = &self.seed {
-            let (stored, computed) = (self.commitment, self.fields.commitment(seed));
+            let digest = |name: FieldName| {
+                let value = self.values[name.position()].as_bytes();
+                field_digest(&salt(seed, name), name, value)
+            };
+            let (stored, computed) = (self.commitment, commitment(&FieldName::ALL.map(digest)));
             if stored != computed {
                 return Err(EntryFault::Fields { seq, stored, computed });
             }
@@ -168,7 +212,8 @@ impl StoredEntry {
             let stored = self.previous;
             return Err(EntryFault::Chain { seq, stored, expected: expected_previous });
         }
-        let (stored, computed) = (self.entry_hash, self.recompute(tenant));
+        let stored = self.entry_hash;
+        let computed = entry_hash(tenant, seq, self.previous, self.commitment);
         if stored != computed {
             return Err(EntryFault::Hash { seq, stored, computed });
         }

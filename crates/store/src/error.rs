@@ -139,6 +139,22 @@ pub enum StoreError {
         /// The chain.
         chain_id: u64,
     },
+    /// The application's role may not use the enqueue door, or the database has none.
+    #[error(
+        "this session may not enqueue ({0}): `cofferdam migrate --application ROLE` lets its role do so"
+    )]
+    MayNotEnqueue(DatabaseError),
+    /// The transaction has another tenant's or another chain's scope.
+    #[error(
+        "this transaction has the scope of another tenant or chain, so it cannot enqueue for tenant \
+             {tenant} on chain {chain_id}"
+    )]
+    OtherScope {
+        /// Whom it was to enqueue for.
+        tenant: TenantId,
+        /// The chain.
+        chain_id: u64,
+    },
     /// A tenant's entries would exceed what the contract can count.
     #[error("tenant {tenant} has reached seq {next}: the contract counts 2^56 − 1 entries")]
     Full {
@@ -199,9 +215,21 @@ pub enum StoreError {
         /// Why not.
         why: &'static str,
     },
-    /// The transaction is not in the book.
-    #[error("transaction {0} was never recorded, or has an outcome already")]
+    /// The transaction is not in the ledger.
+    #[error("transaction {0} was never recorded")]
     UnknownTransaction(B256),
+    /// Another daemon took over; what this one still had in hand is refused.
+    #[error("another daemon leads since epoch {epoch} of this one ended; nothing was written")]
+    Deposed {
+        /// The epoch that ended.
+        epoch: i64,
+    },
+    /// Everything of the chain is halted.
+    #[error("everything is halted: {reason}; see `cofferdam incident list`")]
+    AllHalted {
+        /// Why.
+        reason: String,
+    },
     /// A value that cannot be stored or was stored by someone else.
     #[error("{what} is out of range")]
     OutOfRange {
@@ -236,6 +264,23 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => source.is_transient(),
             Self::Interrupted { .. } | Self::CheckpointMoved { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a row with the same key is there already.
+    pub(crate) fn is_taken_key(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.code().as_deref() == Some("23505"))
+    }
+
+    /// Whether what is stored cannot be read, however often it is tried.
+    pub(crate) fn is_corruption(&self) -> bool {
+        match self {
+            // Data exceptions and internal errors, such as a block or a text that is broken.
+            Self::Database { source, .. } => {
+                source.code().is_some_and(|code| code.starts_with("22") || code.starts_with("XX"))
+            }
+            Self::Corrupt { .. } => true,
             _ => false,
         }
     }

@@ -1,19 +1,21 @@
 //! Cofferdam's Postgres: migrations, split roles, tenant-scoped transactions.
 //!
-//! Only this crate depends on sqlx, and nothing public here exposes it: pools are private, and every
-//! statement that may be run is a method. Each handle runs as one role of its own:
+//! Only this crate depends on sqlx, and nothing public here hands out a connection: pools are private, and
+//! every statement that may be run is a method. [`enqueue`] takes the application's transaction. Each handle runs as one role of its own:
 //!
 //! | handle | role | may |
 //! |---|---|---|
-//! | [`Sequencer`], [`Appender`] | `cofferdam_sequencer` | register tenants, append entries |
+//! | [`Sequencer`], [`Appender`] | `cofferdam_sequencer` | register tenants, append entries, chain the intake |
 //! | [`Sealer`] | `cofferdam_sealer` | read entries tenant by tenant, write batches, keep the transactions' book |
 //! | [`Mirror`] | `cofferdam_indexer` | insert mirrored events blind, reconcile batches, rewind through a narrow door |
 //! | [`Reader`] | `cofferdam_reader` | read one tenant |
+//! | [`enqueue`] | the application's own | put entries into the intake, by one function, in its own transaction |
 //!
 //! # Isolation
 //!
 //! Tenant data is reached only through a [`TenantTx`], the one place that sets the scope: bound as a
-//! parameter, for one transaction, so that it cannot outlive it in the pool. The database itself holds
+//! parameter, for one transaction, so that it cannot outlive it in the pool. (The function behind
+//! [`enqueue`] sets it for itself, and gives it back.) The database itself holds
 //! the line: row security is enabled and forced on every table and partition, each policy compares the
 //! row's tenant and chain with the scope, and without a scope nothing is returned. Keys lead with the
 //! tenant, grants are by column and exclude system columns, partitions carry no grant, and no column
@@ -27,15 +29,23 @@
 mod append;
 mod appender;
 mod deployment;
+mod enqueue;
 mod entry;
 mod error;
+mod incidents;
+mod intake;
+mod lease;
+mod leaves;
+mod ledger;
 mod migrate;
 mod mirror;
 mod pool;
+mod progress;
 mod reader;
 mod roles;
 mod row;
 mod scram;
+mod seal_queue;
 mod sealer;
 mod sequencer;
 mod tamper;
@@ -44,17 +54,24 @@ mod types;
 mod url;
 
 pub use appender::Appender;
+pub use enqueue::enqueue;
 pub use entry::{Appended, EntryFault, NewEntry, NewEntryError, StoredEntry};
 pub use error::{AppendError, DatabaseError, Result, StoreError};
-pub use migrate::{MigrateReport, check_admin, migrate};
+pub use incidents::Incident;
+pub use intake::{BadIntakePosition, Drained, Intake, IntakePosition, StoppedIntake};
+pub use lease::{Leader, Leadership};
+pub use leaves::{LeafFault, Leaves};
+pub use ledger::{Attempt, Intent, Mined, Outcome};
+pub use migrate::{MigrateReport, allow_enqueue, check_admin, migrate};
 pub use mirror::{Applied, Mirror};
+pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
-pub use sealer::{Incident, Sealer, SentTransaction, Totals, TransactionOutcome};
+pub use sealer::{Sealer, Totals};
 pub use sequencer::{AddTenant, Sequencer};
 pub use tamper::flip_one_bit;
 pub use tenant_tx::TenantTx;
 pub use types::{
     AnchoredAt, AnchoredEvent, AnchorerSetEvent, Checkpoint, Deployment, Head, LogPosition,
-    MirroredEvent, SealedBatch, Tenant,
+    MirroredEvent, SealPolicy, SealSettings, SealedBatch, Tenant,
 };
 pub use url::DatabaseUrl;

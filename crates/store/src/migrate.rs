@@ -48,6 +48,16 @@ pub async fn migrate(admin: &DatabaseUrl, runtime: &DatabaseUrl) -> Result<Migra
     Ok(MigrateReport { applied, already, login: runtime.user().to_owned() })
 }
 
+/// Lets an application's role enqueue, as a member of `cofferdam_application`, which may do nothing else. The
+/// role must be there, and the database migrated. Doing it again is fine.
+pub async fn allow_enqueue(admin: &DatabaseUrl, application: &str) -> Result<()> {
+    let mut connection = connect(admin).await?;
+    roles::allow_enqueue(&mut connection, admin, application).await?;
+    connection.close().await.map_err(StoreError::database("disconnect"))?;
+    tracing::info!(role = application, "role may enqueue");
+    Ok(())
+}
+
 /// Connects as administrator, creating the database when it is not there.
 async fn connect(admin: &DatabaseUrl) -> Result<PgConnection> {
     let connecting = |options| async move {

@@ -8,9 +8,9 @@ use crate::{
     AnchoredEvent, AnchorerSetEvent, Checkpoint, DatabaseUrl, Deployment, LogPosition,
     MirroredEvent, Result, StoreError, deployment,
     error::batch_words,
+    incidents::incident_id,
     pool::{Handle, Role},
     row::{RowExt, bigint},
-    sealer::incident_id,
 };
 
 /// How many blocks below the checkpoint keep their hash, to find a common ancestor by.
@@ -406,7 +406,7 @@ impl Mirror {
             )
             .bind(tenant.as_b256().as_slice())
             .bind(self.handle.chain())
-            .bind(incident_id(*tenant, kind, detail).as_slice())
+            .bind(incident_id(Some(*tenant), kind, detail).as_slice())
             .bind(*kind)
             .bind(detail)
             .execute(&mut **tx)

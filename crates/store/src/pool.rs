@@ -96,6 +96,8 @@ impl Handle {
 /// Settings of the session, so that `RESET` comes back to them: the role, the chain, no tenant, and a
 /// search path in which nobody can put an object under ours.
 fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
+    // A leader that is stopped in the middle of a write must not keep its locks from the next for ever.
+    let idle = if role == Role::Sealer { "20s" } else { "0" };
     url.options().clone().application_name(role.name()).options([
         ("role", role.name().to_owned()),
         ("cofferdam.chain_id", chain.to_string()),
@@ -106,6 +108,7 @@ fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
         // A generic plan would append all partitions and sort; a custom one scans one index in order.
         ("plan_cache_mode", "force_custom_plan".to_owned()),
         ("default_transaction_isolation", "read committed".to_owned()),
+        ("idle_in_transaction_session_timeout", idle.to_owned()),
     ])
 }
 
@@ -121,7 +124,7 @@ async fn check(
              current_setting('cofferdam.chain_id', true) AS chain, \
              r.rolsuper OR r.rolreplication AS super, r.rolbypassrls AS bypass, \
              (SELECT coalesce(bool_or(pg_has_role(r.oid, o.oid, 'MEMBER')), false) FROM pg_roles o \
-                 WHERE o.rolname IN ('cofferdam_owner', 'cofferdam_rewinder')) AS owner, \
+                 WHERE o.rolname IN ('cofferdam_owner', 'cofferdam_rewinder', 'cofferdam_enqueuer')) AS owner, \
              EXISTS (SELECT FROM pg_namespace WHERE nspname = 'cofferdam') AS migrated, \
              CASE WHEN current_setting('synchronous_commit') = 'off' \
                  THEN set_config('synchronous_commit', 'on', false) END AS durable \

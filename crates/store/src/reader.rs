@@ -5,7 +5,7 @@ use cofferdam_core::TenantId;
 use crate::{
     DatabaseUrl, Deployment, Result, StoreError, Tenant, TenantTx, deployment,
     pool::{Handle, Role},
-    row::RowExt,
+    sequencer::{tenant_columns, tenant_row},
 };
 
 /// Reads one tenant at a time and cannot list them.
@@ -36,15 +36,17 @@ impl Reader {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::database("look up a tenant"))?;
-        let row = sqlx::query(
-            "SELECT tenant_id, name FROM cofferdam.tenants WHERE chain_id = $1 AND name = $2",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            tenant_columns!(),
+            " FROM cofferdam.tenants WHERE chain_id = $1 AND name = $2"
+        ))
         .bind(self.handle.chain())
         .bind(name)
         .fetch_optional(&mut *tx)
         .await
         .map_err(StoreError::database("look up a tenant"))?;
-        row.map(|row| Ok(Tenant { id: row.tenant()?, name: row.value("name")? })).transpose()
+        row.as_ref().map(tenant_row).transpose()
     }
 
     /// A transaction in the scope of `tenant`.

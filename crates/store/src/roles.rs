@@ -10,6 +10,10 @@ use crate::{DatabaseUrl, Result, StoreError, pool::Role, row::RowExt, scram};
 pub(crate) const OWNER: &str = "cofferdam_owner";
 /// Owns the rewind door; nobody logs in as it.
 const REWINDER: &str = "cofferdam_rewinder";
+/// Owns the enqueue door; nobody logs in as it.
+const ENQUEUER: &str = "cofferdam_enqueuer";
+/// May knock at the enqueue door; the application's own role is made a member.
+const APPLICATION: &str = "cofferdam_application";
 
 /// How often a statement that met another database's migration is tried again.
 const ATTEMPTS: u32 = 40;
@@ -21,11 +25,12 @@ pub(crate) async fn provision(
     runtime: &DatabaseUrl,
 ) -> Result<()> {
     let runtime_roles = Role::ALL.map(Role::name);
-    for role in [OWNER, REWINDER].into_iter().chain(runtime_roles) {
+    for role in [OWNER, REWINDER, ENQUEUER, APPLICATION].into_iter().chain(runtime_roles) {
         create(connection, admin, role).await?;
     }
-    // The owner hands the rewind function over, for which it must be able to become its new owner.
+    // The owner hands the two doors over, for which it must be able to become their new owners.
     grant(connection, admin, REWINDER, OWNER).await?;
+    grant(connection, admin, ENQUEUER, OWNER).await?;
     let superuser: bool = attributes(connection, admin.user())
         .await?
         .map(|row| row.value("rolsuper"))
@@ -132,13 +137,24 @@ async fn grant(
     ddl(connection, admin, &sql, &format!("grant {role}")).await
 }
 
+/// Lets an application's role knock at the enqueue door as itself.
+pub(crate) async fn allow_enqueue(
+    connection: &mut PgConnection,
+    admin: &DatabaseUrl,
+    application: &str,
+) -> Result<()> {
+    let (granted, to) = (identifier(APPLICATION), identifier(application));
+    let sql = format!("GRANT {granted} TO {to} WITH INHERIT TRUE, SET FALSE");
+    ddl(connection, admin, &sql, &format!("let {application} enqueue")).await
+}
+
 /// Refuses a runtime login that some other membership lets around row security.
 async fn refuse_powers(connection: &mut PgConnection, login: &str) -> Result<()> {
     let powerful: Option<String> = scalar(
         connection,
         sqlx::query(
             "SELECT min(r.rolname::text) AS v FROM pg_roles r WHERE r.rolname <> $1 \
-             AND (r.rolsuper OR r.rolbypassrls OR r.rolname IN ('cofferdam_owner', 'cofferdam_rewinder')) \
+             AND (r.rolsuper OR r.rolbypassrls OR r.rolname IN ('cofferdam_owner', 'cofferdam_rewinder', 'cofferdam_enqueuer')) \
              AND pg_has_role($1, r.oid, 'MEMBER')",
         )
         .bind(login),

@@ -6,15 +6,25 @@ use rand::Rng;
 use sqlx::postgres::PgRow;
 
 use crate::{
-    Appender, DatabaseUrl, Deployment, Result, StoreError, Tenant, TenantTx, deployment,
+    Appender, DatabaseUrl, Deployment, Result, SealSettings, StoreError, Tenant, TenantTx,
+    deployment,
     pool::{Handle, Role},
     row::{RowExt, bigint},
+    tenant_tx::seal_settings,
 };
+
+macro_rules! tenant_columns {
+    () => {
+        "tenant_id, name, seal_entries, seal_bytes, seal_seconds"
+    };
+}
+
+pub(crate) use tenant_columns;
 
 /// Registers the deployment and the tenants, and appends.
 #[derive(Clone, Debug)]
 pub struct Sequencer {
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 /// What registering a tenant came to.
@@ -128,7 +138,7 @@ impl Sequencer {
             };
         }
         match self.tenant_by_name(name).await? {
-            Some(Tenant { id: holder, name }) => {
+            Some(Tenant { id: holder, name, .. }) => {
                 Err(StoreError::NameTaken { name, holder, given: tenant })
             }
             None => Err(StoreError::Corrupt { column: "tenant_id" }),
@@ -138,9 +148,11 @@ impl Sequencer {
     /// All tenants of this chain, by name.
     pub async fn tenants(&self) -> Result<Vec<Tenant>> {
         let mut tx = self.handle.begin().await?;
-        let rows = sqlx::query(
-            "SELECT tenant_id, name FROM cofferdam.tenants WHERE chain_id = $1 ORDER BY name",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            tenant_columns!(),
+            " FROM cofferdam.tenants WHERE chain_id = $1 ORDER BY name"
+        ))
         .bind(self.handle.chain())
         .fetch_all(&mut *tx)
         .await
@@ -154,9 +166,11 @@ impl Sequencer {
             return Ok(None);
         }
         let mut tx = self.handle.begin().await?;
-        let row = sqlx::query(
-            "SELECT tenant_id, name FROM cofferdam.tenants WHERE chain_id = $1 AND name = $2",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            tenant_columns!(),
+            " FROM cofferdam.tenants WHERE chain_id = $1 AND name = $2"
+        ))
         .bind(self.handle.chain())
         .bind(name)
         .fetch_optional(&mut *tx)
@@ -168,9 +182,11 @@ impl Sequencer {
     /// The tenant with this id, if it is registered.
     pub async fn tenant_by_id(&self, tenant: TenantId) -> Result<Option<Tenant>> {
         let mut tx = self.handle.begin().await?;
-        let row = sqlx::query(
-            "SELECT tenant_id, name FROM cofferdam.tenants WHERE tenant_id = $1 AND chain_id = $2",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            tenant_columns!(),
+            " FROM cofferdam.tenants WHERE tenant_id = $1 AND chain_id = $2"
+        ))
         .bind(tenant.as_b256().as_slice())
         .bind(self.handle.chain())
         .fetch_optional(&mut *tx)
@@ -179,12 +195,35 @@ impl Sequencer {
         row.as_ref().map(tenant_row).transpose()
     }
 
+    /// Sets when a tenant's entries become a batch, from the next round on.
+    pub async fn set_seal(&self, tenant: TenantId, settings: SealSettings) -> Result<()> {
+        let mut tx = TenantTx::open(&self.handle, tenant).await?;
+        let number = |value: Option<u64>| value.map(|it| bigint(it, "a seal setting")).transpose();
+        let set = sqlx::query(
+            "UPDATE cofferdam.tenants SET seal_entries = $3, seal_bytes = $4, seal_seconds = $5 \
+             WHERE tenant_id = $1 AND chain_id = $2",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(tx.chain())
+        .bind(number(settings.entries)?)
+        .bind(number(settings.bytes)?)
+        .bind(number(settings.age.map(|age| age.as_secs()))?)
+        .execute(&mut *tx.tx)
+        .await
+        .map_err(StoreError::database("set when a tenant is sealed"))?
+        .rows_affected();
+        if set == 0 {
+            return Err(tx.unknown());
+        }
+        tx.commit().await
+    }
+
     /// The append door.
     pub fn appender(&self) -> Appender {
         Appender::new(self.handle.clone())
     }
 }
 
-fn tenant_row(row: &PgRow) -> Result<Tenant> {
-    Ok(Tenant { id: row.tenant()?, name: row.value("name")? })
+pub(crate) fn tenant_row(row: &PgRow) -> Result<Tenant> {
+    Ok(Tenant { id: row.tenant()?, name: row.value("name")?, seal: seal_settings(row)? })
 }

@@ -1,14 +1,17 @@
 //! The one door to tenant data.
 
+use std::time::Duration;
+
 use alloy_primitives::{B256, keccak256};
-use cofferdam_core::{
-    BatchIndex, BatchRoot, FieldName, Fields, MAX_BATCH_COUNT, Seq, TenantId, Timestamp,
-};
+use cofferdam_core::{BatchIndex, BatchRoot, FieldName, Fields, MAX_BATCH_COUNT, Seq, TenantId};
 use futures::{Stream, StreamExt};
-use sqlx::{Postgres, Transaction, postgres::PgRow};
+use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
 
 use crate::{
-    AnchoredAt, AnchoredEvent, Head, LogPosition, Result, SealedBatch, StoreError, StoredEntry,
+    AnchoredAt, AnchoredEvent, Head, LogPosition, Result, SealSettings, SealedBatch, StoreError,
+    StoredEntry,
+    entry::EntryParts,
+    lease::hold,
     pool::Handle,
     row::{RowExt, bigint},
 };
@@ -32,7 +35,8 @@ macro_rules! batch_columns {
 macro_rules! head_columns {
     () => {
         "h.tenant_id, t.name, h.next_seq, h.last_entry_hash, h.sealed_seq, h.sealed_batches, \
-         (extract(epoch FROM h.oldest_unsealed_at) * 1000000)::bigint AS oldest_unsealed_at, h.halted"
+         (extract(epoch FROM h.oldest_unsealed_at) * 1000000)::bigint AS oldest_unsealed_at, \
+         h.unsealed_bytes, h.halted, t.seal_entries, t.seal_bytes, t.seal_seconds"
     };
 }
 
@@ -46,6 +50,8 @@ pub struct TenantTx {
     tenant: TenantId,
     chain: i64,
     chain_id: u64,
+    /// The leader's epoch, which its writes hold.
+    epoch: Option<i64>,
 }
 
 impl TenantTx {
@@ -70,7 +76,12 @@ impl TenantTx {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database("set the tenant's scope"))?;
-        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id() })
+        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id(), epoch: None })
+    }
+
+    /// The same, for a leader: its writes are refused once another one leads.
+    pub(crate) fn fenced(self, epoch: Option<i64>) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Whose rows this sees.
@@ -187,62 +198,74 @@ impl TenantTx {
         row.as_ref().map(entry).transpose()
     }
 
-    /// Writes the next batch and moves the head past it. For the sealer only, which has checked the
-    /// entries; the head is locked here if it was not before.
+    /// Writes the next batch, of `count` entries with `bytes` of values, and moves the head past it. For
+    /// the sealer only, which has checked the entries; the head is locked from here on.
+    pub async fn seal_batch(
+        &mut self,
+        first_seq: Seq,
+        count: u64,
+        bytes: u64,
+        root: BatchRoot,
+    ) -> Result<SealedBatch> {
+        hold(&mut self.tx, self.chain, self.epoch).await?;
+        let end = first_seq.get().checked_add(count);
+        let end = end.filter(|_| (1..=MAX_BATCH_COUNT).contains(&count));
+        let range = end
+            .and_then(|end| Some((i64::try_from(first_seq.get()).ok()?, i64::try_from(end).ok()?)));
+        let Some((first, end)) = range else {
+            return Err(self.why_no_batch(first_seq, count).await?);
+        };
+        // What remains is as old as its first entry says; an erased time counts from now, and so does
+        // one from a clock ahead of the database's.
+        let written = sqlx::query(concat!(
+            "WITH head AS (UPDATE cofferdam.heads SET sealed_seq = $4, \
+                 sealed_batches = sealed_batches + 1, \
+                 unsealed_bytes = CASE WHEN $4 < next_seq THEN greatest(unsealed_bytes - $6, 0) \
+                     ELSE 0 END, \
+                 oldest_unsealed_at = CASE WHEN $4 < next_seq THEN least(now(), ( \
+                     SELECT nullif(e.recorded_at, '')::timestamptz FROM cofferdam.entries e \
+                     WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq = $4)) END \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NULL \
+                     AND sealed_seq = $3 AND $4 <= next_seq \
+                 RETURNING sealed_batches - 1 AS batch_index) \
+             INSERT INTO cofferdam.batches AS b \
+                 (tenant_id, chain_id, batch_index, first_seq, count, root) \
+             SELECT $1, $2, head.batch_index, $3, $5, $7 FROM head RETURNING ",
+            batch_columns!()
+        ))
+        .bind(self.tenant.as_b256().0)
+        .bind(self.chain)
+        .bind(first)
+        .bind(end)
+        .bind(bigint(count, "count")?)
+        .bind(bigint(bytes, "bytes")?)
+        .bind(root.as_bytes().as_slice())
+        .fetch_optional(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("write a batch"))?;
+        match written {
+            Some(row) => batch(&row),
+            None => Err(self.why_no_batch(first_seq, count).await?),
+        }
+    }
+
+    /// The same where nobody knows the bytes: they count on for what remains.
     pub async fn insert_batch(
         &mut self,
         first_seq: Seq,
         count: u64,
         root: BatchRoot,
     ) -> Result<SealedBatch> {
-        let head = self.lock_head().await?;
-        let tenant = self.tenant;
-        if let Some(reason) = head.halted {
-            return Err(StoreError::Halted { tenant, reason });
-        }
-        let end = first_seq.get().checked_add(count).filter(|end| {
-            first_seq == head.sealed_seq
-                && (1..=MAX_BATCH_COUNT).contains(&count)
-                && *end <= head.next_seq.get()
-        });
-        let Some(end) = end else {
-            let (sealed, next) = (head.sealed_seq, head.next_seq);
-            return Err(StoreError::BatchGap { tenant, first_seq, count, sealed, next });
-        };
-        let row = sqlx::query(concat!(
-            "INSERT INTO cofferdam.batches AS b (tenant_id, chain_id, batch_index, first_seq, count, root) \
-             VALUES ($1, $2, $3, $4, $5, $6) RETURNING ", batch_columns!()
-        ))
-        .bind(tenant.as_b256().as_slice())
-        .bind(self.chain)
-        .bind(bigint(head.sealed_batches.get(), "batch index")?)
-        .bind(bigint(first_seq.get(), "seq")?)
-        .bind(bigint(count, "count")?)
-        .bind(root.as_bytes().as_slice())
-        .fetch_one(&mut *self.tx)
-        .await
-        .map_err(StoreError::database("write a batch"))?;
-        let batch = batch(&row)?;
+        self.seal_batch(first_seq, count, 0, root).await
+    }
 
-        // Its age counts from when it was recorded; an erased time counts from now.
-        let oldest = match self.entry(Seq(end)).await? {
-            Some(entry) => entry.fields.get(FieldName::RecordedAt).parse::<Timestamp>().ok(),
-            None => None,
-        };
-        sqlx::query(
-            "UPDATE cofferdam.heads SET sealed_seq = $3, sealed_batches = sealed_batches + 1, \
-                 oldest_unsealed_at = CASE WHEN $3 < next_seq THEN \
-                     coalesce('epoch'::timestamptz + $4 * interval '1 microsecond', now()) END \
-             WHERE tenant_id = $1 AND chain_id = $2",
-        )
-        .bind(tenant.as_b256().as_slice())
-        .bind(self.chain)
-        .bind(bigint(end, "seq")?)
-        .bind(oldest.map(Timestamp::unix_micros))
-        .execute(&mut *self.tx)
-        .await
-        .map_err(StoreError::database("move the tenant's head"))?;
-        Ok(batch)
+    async fn why_no_batch(&mut self, first_seq: Seq, count: u64) -> Result<StoreError> {
+        let Head { halted, sealed_seq: sealed, next_seq: next, .. } = self.head().await?;
+        let tenant = self.tenant;
+        Ok(match halted {
+            Some(reason) => StoreError::Halted { tenant, reason },
+            None => StoreError::BatchGap { tenant, first_seq, count, sealed, next },
+        })
     }
 
     /// The batch that holds an entry; none while it is unsealed.
@@ -344,19 +367,31 @@ pub(crate) fn tag(key: &B256, external_id: &str) -> B256 {
 }
 
 pub(crate) fn entry(row: &PgRow) -> Result<StoredEntry> {
-    let mut values = FieldName::ALL.map(|_| String::new());
+    let EntryParts { seq, previous, commitment, entry_hash, seed, values } = entry_parts(row)?;
+    let fields = Fields::from_stored(values.map(str::to_owned));
+    Ok(StoredEntry { seq, previous, commitment, entry_hash, seed, fields })
+}
+
+/// The columns of [`entry_columns`] by their places, which is faster than by name.
+pub(crate) fn entry_parts(row: &PgRow) -> Result<EntryParts<'_>> {
+    let corrupt = |column| StoreError::Corrupt { column };
+    let bytes = |at: usize, column| {
+        let value: &[u8] = row.try_get(at).map_err(|_| corrupt(column))?;
+        B256::try_from(value).map_err(|_| corrupt(column))
+    };
+    let seq: i64 = row.try_get(0).map_err(|_| corrupt("seq"))?;
+    let seed: Option<&[u8]> = row.try_get(5).map_err(|_| corrupt("seed"))?;
+    let mut values = [""; 10];
     for (value, name) in values.iter_mut().zip(FieldName::ALL) {
-        *value = row.value(name.as_str())?;
+        *value = row.try_get(6 + name.position()).map_err(|_| corrupt(name.as_str()))?;
     }
-    let seed: Option<&[u8]> = row.value("seed")?;
-    let seed = seed.map(TryInto::try_into).transpose();
-    Ok(StoredEntry {
-        seq: Seq(row.number("seq")?),
-        previous: row.hash("previous")?,
-        commitment: row.hash("commitment")?,
-        entry_hash: row.hash("entry_hash")?,
-        seed: seed.map_err(|_| StoreError::Corrupt { column: "seed" })?,
-        fields: Fields::from_stored(values),
+    Ok(EntryParts {
+        seq: Seq(seq.try_into().map_err(|_| corrupt("seq"))?),
+        previous: bytes(2, "previous")?.into(),
+        commitment: bytes(3, "commitment")?.into(),
+        entry_hash: bytes(4, "entry_hash")?.into(),
+        seed: seed.map(TryInto::try_into).transpose().map_err(|_| corrupt("seed"))?,
+        values,
     })
 }
 
@@ -369,7 +404,21 @@ pub(crate) fn head(row: &PgRow) -> Result<Head> {
         sealed_seq: Seq(row.number("sealed_seq")?),
         sealed_batches: BatchIndex(row.number("sealed_batches")?),
         oldest_unsealed_at: row.time("oldest_unsealed_at")?,
+        unsealed_bytes: row.number("unsealed_bytes")?,
+        seal: seal_settings(row)?,
         halted: row.value("halted")?,
+    })
+}
+
+pub(crate) fn seal_settings(row: &PgRow) -> Result<SealSettings> {
+    let optional = |column| -> Result<Option<u64>> {
+        let value: Option<i64> = row.value(column)?;
+        value.map(|it| it.try_into().map_err(|_| StoreError::Corrupt { column })).transpose()
+    };
+    Ok(SealSettings {
+        entries: optional("seal_entries")?,
+        bytes: optional("seal_bytes")?,
+        age: optional("seal_seconds")?.map(Duration::from_secs),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the store hands out and takes in.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use alloy_primitives::{Address, B256};
 use cofferdam_core::{Batch, BatchIndex, BatchRoot, EntryHash, Seq, TenantId};
@@ -23,6 +23,48 @@ pub struct Tenant {
     pub id: TenantId,
     /// The name.
     pub name: String,
+    /// When its entries become a batch.
+    pub seal: SealSettings,
+}
+
+/// When a tenant's entries become a batch: as soon as one of the three is reached. The first two are
+/// also the most that one batch holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealPolicy {
+    /// This many entries.
+    pub max_entries: u64,
+    /// This many bytes of field values; an entry that is larger alone is a batch alone.
+    pub max_bytes: u64,
+    /// The oldest of them is this old.
+    pub max_age: Duration,
+}
+
+impl Default for SealPolicy {
+    fn default() -> Self {
+        Self { max_entries: 65_536, max_bytes: 1 << 30, max_age: Duration::from_secs(60) }
+    }
+}
+
+/// What a tenant has instead of the daemon's [`SealPolicy`]; whatever is `None` is the daemon's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SealSettings {
+    /// Entries: 1 to 1,000,000.
+    pub entries: Option<u64>,
+    /// Bytes of field values, at least 1.
+    pub bytes: Option<u64>,
+    /// Age of the oldest entry, in whole seconds, at most a year.
+    pub age: Option<Duration>,
+}
+
+impl SealSettings {
+    /// The policy that results from the daemon's.
+    pub fn over(&self, daemon: &SealPolicy) -> SealPolicy {
+        SealPolicy {
+            max_entries: self.entries.unwrap_or(daemon.max_entries),
+            max_bytes: self.bytes.unwrap_or(daemon.max_bytes),
+            max_age: self.age.unwrap_or(daemon.max_age),
+        }
+    }
 }
 
 /// Where a tenant's chain ends and how far it is sealed.
@@ -42,6 +84,10 @@ pub struct Head {
     pub sealed_batches: BatchIndex,
     /// When the oldest unsealed entry was appended.
     pub oldest_unsealed_at: Option<SystemTime>,
+    /// The bytes of the values of the entries that are in no batch yet.
+    pub unsealed_bytes: u64,
+    /// When its entries become a batch.
+    pub seal: SealSettings,
     /// Why nothing more is sealed, if so.
     pub halted: Option<String>,
 }

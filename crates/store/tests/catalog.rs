@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 /// Control tables: readable across tenants by the daemon. A closed list; everything else is tenant data.
 const CONTROL: &str = "('deployments', 'tenants', 'heads', 'batches', 'transactions', 'checkpoints', \
-                       'blocks', 'incidents')";
+                       'blocks', 'incidents', 'leases', 'finality', 'postings', 'arrivals')";
 
 /// What the rules are about: ours, without the book of migrations, which nobody is granted.
 const OURS: &str = "c.relnamespace = 'cofferdam'::regnamespace";
@@ -85,7 +85,8 @@ fn rules() -> Vec<(&'static str, String)> {
                      FROM pg_attribute a WHERE a.attrelid = i.indexrelid) = ARRAY['tenant_id', 'chain_id'], false) \
                  AND i.indexrelid::regclass::text NOT IN ('cofferdam.deployments_pkey', \
                      'cofferdam.tenants_chain_id_name_key', 'cofferdam.transactions_pkey', \
-                     'cofferdam.checkpoints_pkey', 'cofferdam.blocks_pkey')"
+                     'cofferdam.checkpoints_pkey', 'cofferdam.blocks_pkey', \
+                     'cofferdam.leases_pkey', 'cofferdam.finality_pkey')"
             ),
         ),
         (
@@ -131,6 +132,8 @@ fn rules() -> Vec<(&'static str, String)> {
                  FROM pg_class c, aclexplode(c.relacl) g WHERE {OURS} AND g.grantee <> c.relowner \
                  AND NOT (c.relname = 'blocks' AND g.grantee = 'cofferdam_indexer'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
+                 AND NOT (c.relname IN ('arrivals', 'intake') AND g.grantee = 'cofferdam_sequencer'::regrole \
+                     AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
                  AND NOT (c.relname IN ('anchored', 'anchorer_set') AND g.grantee = 'cofferdam_rewinder'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable)"
             ),
@@ -142,7 +145,20 @@ fn rules() -> Vec<(&'static str, String)> {
                  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) g \
                  WHERE {OURS} AND (a.attnum <= 0 OR c.relispartition OR c.relname = 'migrations' OR g.is_grantable \
                      OR g.privilege_type = 'REFERENCES' OR g.grantee::regrole::text NOT IN ('cofferdam_sequencer', \
-                         'cofferdam_sealer', 'cofferdam_indexer', 'cofferdam_reader', 'cofferdam_rewinder'))"
+                         'cofferdam_sealer', 'cofferdam_indexer', 'cofferdam_reader', 'cofferdam_rewinder', \
+                         'cofferdam_enqueuer'))"
+            ),
+        ),
+        (
+            "the enqueuer puts into the intake, never saying when, and knows only which tenant it is",
+            format!(
+                "SELECT {relation} || '.' || a.attname || ': ' || g.privilege_type FROM pg_class c \
+                 JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) g \
+                 WHERE {OURS} AND g.grantee = 'cofferdam_enqueuer'::regrole \
+                 AND NOT (c.relname IN ('arrivals', 'intake') AND g.privilege_type = 'INSERT' \
+                     AND a.attname NOT IN ('xid', 'at')) \
+                 AND NOT (c.relname = 'tenants' AND g.privilege_type = 'SELECT' \
+                     AND a.attname IN ('tenant_id', 'chain_id'))"
             ),
         ),
         (
@@ -180,21 +196,27 @@ fn rules() -> Vec<(&'static str, String)> {
             ),
         ),
         (
-            "functions run as their caller, except the rewind door, and PUBLIC may call none",
+            "functions run as their caller, except the two doors, and PUBLIC may call none",
             "SELECT p.oid::regprocedure::text FROM pg_proc p \
              WHERE p.pronamespace = 'cofferdam'::regnamespace AND ( \
                  p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) g WHERE g.grantee = 0 OR \
                      (g.is_grantable AND g.grantee <> p.proowner)) \
-                 OR (p.oid::regprocedure::text <> 'cofferdam.rewind(bigint)' \
+                 OR (p.oid::regprocedure::text <> 'cofferdam.rewind(bigint)' AND p.proname <> 'enqueue' \
                      AND (p.prosecdef OR p.proowner <> 'cofferdam_owner'::regrole)) \
                  OR (p.oid::regprocedure::text = 'cofferdam.rewind(bigint)' AND NOT (p.prosecdef \
                      AND p.proowner = 'cofferdam_rewinder'::regrole AND p.prosqlbody IS NOT NULL \
                      AND p.proconfig = ARRAY['search_path=pg_catalog, pg_temp'] \
                      AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) g WHERE g.grantee NOT IN \
-                         (p.proowner, 'cofferdam_indexer'::regrole))))) \
+                         (p.proowner, 'cofferdam_indexer'::regrole)))) \
+                 OR (p.proname = 'enqueue' AND NOT (p.prosecdef \
+                     AND p.proowner = 'cofferdam_enqueuer'::regrole \
+                     AND p.proconfig = ARRAY['search_path=pg_catalog, pg_temp'] \
+                     AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) g WHERE g.grantee NOT IN \
+                         (p.proowner, 'cofferdam_application'::regrole))))) \
              UNION ALL SELECT p.oid::regprocedure::text FROM pg_proc p \
              WHERE p.pronamespace <> 'cofferdam'::regnamespace \
-                 AND p.proowner IN ('cofferdam_owner'::regrole, 'cofferdam_rewinder'::regrole)"
+                 AND p.proowner IN ('cofferdam_owner'::regrole, 'cofferdam_rewinder'::regrole, \
+                     'cofferdam_enqueuer'::regrole)"
                 .to_owned(),
         ),
         (
@@ -202,7 +224,8 @@ fn rules() -> Vec<(&'static str, String)> {
             "SELECT g.privilege_type || ' to ' || g.grantee::regrole FROM pg_namespace n, aclexplode(n.nspacl) g \
              WHERE n.nspname = 'cofferdam' AND g.grantee <> n.nspowner AND (g.privilege_type <> 'USAGE' \
                  OR g.grantee::regrole::text NOT IN ('cofferdam_sequencer', 'cofferdam_sealer', \
-                     'cofferdam_indexer', 'cofferdam_reader', 'cofferdam_rewinder')) \
+                     'cofferdam_indexer', 'cofferdam_reader', 'cofferdam_rewinder', 'cofferdam_enqueuer', \
+                     'cofferdam_application')) \
              UNION ALL SELECT 'owner ' || n.nspowner::regrole FROM pg_namespace n \
              WHERE n.nspname = 'cofferdam' AND n.nspowner <> 'cofferdam_owner'::regrole"
                 .to_owned(),
@@ -218,12 +241,12 @@ fn rules() -> Vec<(&'static str, String)> {
         ),
         (
             "the roles have no power of their own",
-            "SELECT r.rolname::text FROM pg_roles r WHERE r.rolname ~ '^cofferdam_(owner|rewinder|sequencer|sealer|indexer|reader)$' \
+            "SELECT r.rolname::text FROM pg_roles r WHERE r.rolname ~ '^cofferdam_(owner|rewinder|enqueuer|application|sequencer|sealer|indexer|reader)$' \
                  AND (r.rolsuper OR r.rolbypassrls OR r.rolcanlogin OR r.rolcreaterole OR r.rolcreatedb \
                      OR r.rolreplication OR r.rolinherit) \
              UNION ALL SELECT m.member::regrole || ' in ' || m.roleid::regrole FROM pg_auth_members m \
-             WHERE m.member::regrole::text ~ '^cofferdam_(owner|rewinder|sequencer|sealer|indexer|reader)$' \
-                 AND NOT (m.member = 'cofferdam_owner'::regrole AND m.roleid = 'cofferdam_rewinder'::regrole)"
+             WHERE m.member::regrole::text ~ '^cofferdam_(owner|rewinder|enqueuer|application|sequencer|sealer|indexer|reader)$' \
+                 AND NOT (m.member = 'cofferdam_owner'::regrole AND m.roleid IN ('cofferdam_rewinder'::regrole, 'cofferdam_enqueuer'::regrole))"
                 .to_owned(),
         ),
     ]
@@ -266,6 +289,7 @@ async fn policy_violations(connection: &mut PgConnection) -> Vec<String> {
             }
             ("cofferdam_reader", true, false) => expression == CHAIN,
             ("cofferdam_rewinder", false, true) => expression == UNSCOPED,
+            ("cofferdam_enqueuer", _, true) => expression == TENANT,
             ("cofferdam_indexer", false, true) => command == "a" && expression == DAEMON,
             ("cofferdam_sequencer" | "cofferdam_sealer", false, true) => expression == TENANT,
             ("cofferdam_sequencer" | "cofferdam_sealer" | "cofferdam_indexer", true, true) => {
@@ -274,7 +298,9 @@ async fn policy_violations(connection: &mut PgConnection) -> Vec<String> {
                     || (relation == "tenants" && command == "a" && expression == UNSCOPED)
             }
             ("cofferdam_sequencer" | "cofferdam_sealer" | "cofferdam_indexer", true, false) => {
-                expression == UNSCOPED || (command == "r" && expression == CHAIN)
+                // A tenant's session may hold the lease and, by the check, not change it.
+                expression == UNSCOPED
+                    || (command == "r" || relation == "leases") && expression == CHAIN
             }
             _ => false,
         };
@@ -407,6 +433,16 @@ const BAD: &[(&str, &str)] = &[
          cofferdam.entries.payload: UPDATE to cofferdam_sequencer",
     ),
     (
+        "GRANT SELECT (payload) ON cofferdam.intake TO cofferdam_enqueuer",
+        "the enqueuer puts into the intake, never saying when, and knows only which tenant it is: \
+         cofferdam.intake.payload: SELECT",
+    ),
+    (
+        "GRANT INSERT (xid) ON cofferdam.intake TO cofferdam_enqueuer",
+        "the enqueuer puts into the intake, never saying when, and knows only which tenant it is: \
+         cofferdam.intake.xid: INSERT",
+    ),
+    (
         "CREATE POLICY all_of_it ON cofferdam.entries FOR SELECT TO cofferdam_sealer USING (true)",
         "a policy compares with the scope: cofferdam.entries.all_of_it",
     ),
@@ -446,15 +482,20 @@ const BAD: &[(&str, &str)] = &[
     (
         "CREATE FUNCTION cofferdam.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER \
              RETURN (SELECT count(*) FROM cofferdam.entries)",
-        "functions run as their caller, except the rewind door, and PUBLIC may call none: cofferdam.peek()",
+        "functions run as their caller, except the two doors, and PUBLIC may call none: cofferdam.peek()",
     ),
     (
         "GRANT EXECUTE ON FUNCTION cofferdam.scope_chain() TO PUBLIC",
-        "functions run as their caller, except the rewind door, and PUBLIC may call none: cofferdam.scope_chain()",
+        "functions run as their caller, except the two doors, and PUBLIC may call none: cofferdam.scope_chain()",
+    ),
+    (
+        "RESET ROLE; GRANT EXECUTE ON FUNCTION cofferdam.enqueue TO cofferdam_reader",
+        "functions run as their caller, except the two doors, and PUBLIC may call none: \
+         cofferdam.enqueue(bigint,bytea,text[],text[],text[],text[],text[],text[],text[],text[],text[])",
     ),
     (
         "RESET ROLE; ALTER FUNCTION cofferdam.rewind(bigint) SET search_path = public",
-        "functions run as their caller, except the rewind door, and PUBLIC may call none: cofferdam.rewind(bigint)",
+        "functions run as their caller, except the two doors, and PUBLIC may call none: cofferdam.rewind(bigint)",
     ),
     (
         "GRANT CREATE ON SCHEMA cofferdam TO cofferdam_sequencer",

@@ -11,6 +11,11 @@ use common::{CHAIN, connect, database};
 use futures::future::join_all;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
+/// How many there are.
+fn migrations() -> usize {
+    std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("a folder").count()
+}
+
 async fn run(raw: &mut PgConnection, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(raw).await.expect(&sql);
 }
@@ -19,7 +24,7 @@ async fn run(raw: &mut PgConnection, sql: String) {
 async fn again_is_fine_and_says_so() {
     let database = database().await;
     let report = migrate(&database.admin, &database.runtime).await.expect("again");
-    assert_eq!((report.applied.len(), report.already), (0, 3));
+    assert_eq!((report.applied.len(), report.already), (0, migrations()));
     assert_eq!(report.login, database.runtime.user());
     assert!(check_admin(&database.admin).await.expect("asked"));
     assert!(!check_admin(&database.runtime).await.expect("asked"));
@@ -44,7 +49,7 @@ async fn many_at_once_on_one_server_and_on_one_database() {
         migrate(&admin, &runtime).await.expect("migrated").applied.len()
     });
     let applied = join_all(migrating).await;
-    assert_eq!(applied.iter().sum::<usize>(), 4 * 3, "each database once: {applied:?}");
+    assert_eq!(applied.iter().sum::<usize>(), 4 * migrations(), "each database once: {applied:?}");
     for test in &all {
         let runtime: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
         Reader::connect(&runtime, CHAIN).await.expect("a reader");
@@ -116,11 +121,11 @@ async fn an_administrator_need_not_be_a_superuser_but_must_be_able_to() {
 
     // The roles of this server were made by another administrator, who has to share them.
     run(&mut raw, format!("ALTER ROLE {name} CREATEROLE")).await;
-    for role in ["owner", "sequencer", "sealer", "indexer", "reader"] {
+    for role in ["owner", "enqueuer", "application", "sequencer", "sealer", "indexer", "reader"] {
         run(&mut raw, format!("GRANT cofferdam_{role} TO {name} WITH ADMIN TRUE")).await;
     }
     let report = migrate(&admin, &runtime).await.expect("migrated");
-    assert_eq!(report.applied.len(), 3);
+    assert_eq!(report.applied.len(), migrations());
     Sequencer::connect(&runtime, CHAIN).await.expect("a sequencer");
 }
 

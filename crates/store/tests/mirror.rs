@@ -4,8 +4,7 @@ mod common;
 
 use cofferdam_core::{Address, B256, BatchIndex, EntryHash, Seq};
 use cofferdam_store::{
-    AnchorerSetEvent, Applied, Mirror, MirroredEvent, Reader, Sealer, SentTransaction, StoreError,
-    TransactionOutcome,
+    AnchorerSetEvent, Applied, Mirror, MirroredEvent, Reader, Sealer, StoreError,
 };
 use common::{CHAIN, Database, anchored, block, database, entries, position, tenant};
 
@@ -221,39 +220,6 @@ async fn two_mirrors_never_apply_one_range_twice() {
     }
     let error = mirror.rewind(block(2), block(2)).await.expect_err("not back");
     assert!(matches!(error, StoreError::BadMove { .. }));
-}
-
-#[tokio::test]
-async fn the_book_of_transactions() {
-    let database = database().await;
-    let (sealer, _) = tenants(&database, &[1], 1).await;
-    let sent = |byte, nonce| SentTransaction { hash: B256::repeat_byte(byte), nonce, items: 3 };
-    for transaction in [sent(1, 0), sent(1, 0), sent(2, 1), sent(3, 2)] {
-        sealer.record_transaction(&transaction).await.expect("recorded");
-    }
-    let open = sealer.open_transactions().await.expect("listed");
-    assert_eq!(open, [sent(1, 0), sent(2, 1), sent(3, 2)]);
-    let price = u128::from(u64::MAX) * 3;
-    let included = TransactionOutcome::Included {
-        block_number: 4,
-        gas_used: 50_000,
-        effective_gas_price: price,
-    };
-    sealer.finish_transaction(sent(1, 0).hash, &included).await.expect("finished");
-    sealer.finish_transaction(sent(1, 0).hash, &included).await.expect("the same again is fine");
-    sealer
-        .finish_transaction(sent(2, 1).hash, &TransactionOutcome::Dropped)
-        .await
-        .expect("finished");
-    for hash in [sent(9, 0).hash, sent(2, 1).hash] {
-        let error = sealer.finish_transaction(hash, &included).await.expect_err("not open");
-        assert!(matches!(error, StoreError::UnknownTransaction(of) if of == hash));
-    }
-    assert_eq!(sealer.open_transactions().await.expect("listed"), [sent(3, 2)]);
-    let totals = sealer.totals().await.expect("totals");
-    assert_eq!((totals.transactions, totals.gas_used), (1, 50_000));
-    assert_eq!(totals.fee_wei, price * 50_000);
-    assert_eq!((totals.tenants, totals.entries, totals.batches), (1, 1, 0));
 }
 
 #[tokio::test]

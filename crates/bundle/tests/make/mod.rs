@@ -7,10 +7,10 @@ mod sample;
 use alloy_primitives::{U256, keccak256};
 use cofferdam_bundle::Writer;
 use cofferdam_core::{
-    Address, AnchorRef, B256, Batch, BatchCommitment, BatchIndex, BatchMerkle, BundleBatch,
-    BundleEntry, BundleFirst, BundleHistory, BundleLast, BundleProof, EntryBody, EntryHash,
-    FieldName, Fields, History, LaterBatch, Manifest, Policy, PolicyRecord, ReceiptEntry,
-    ScopeRecord, Seed, Seq, SignatureLine, TenantId, entry_hash, manifest_digest,
+    Address, AnchorRef, B256, Batch, BatchIndex, BatchMerkle, BundleBatch, BundleEntry,
+    BundleFirst, BundleHistory, BundleLast, BundleProof, EntryBody, EntryHash, FieldName, Fields,
+    History, LaterBatch, Manifest, Policy, PolicyRecord, ReceiptEntry, ScopeRecord, Seed, Seq,
+    SignatureLine, TenantId, entry_hash, manifest_digest,
     storage::{head_slot, peak_slot},
 };
 use k256::ecdsa::SigningKey;

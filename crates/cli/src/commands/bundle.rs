@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::BufWriter,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -262,7 +262,7 @@ impl Export<'_> {
     }
 
     fn refused(&self) -> String {
-        let Tenant { name, id } = self.tenant;
+        let Tenant { name, id, .. } = self.tenant;
         format!(
             "what is stored of {name} is not what was anchored; run `cofferdam verify --tenant {id}`"
         )

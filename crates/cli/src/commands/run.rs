@@ -2,7 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};
+use alloy::primitives::U256;
+use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::Chain;
 use cofferdam_indexer::{Indexer, Progress};
 use cofferdam_store::{DatabaseUrl, Mirror, Sealer, Sequencer};
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
+    amount,
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     output::Output,
 };
@@ -22,10 +24,13 @@ use crate::{
 Example:
   cofferdam run --seal-age 300 --rpc-url https://… --keystore anchorer.json --password-file pw
 
-Ctrl-C or SIGTERM ends it after the round in hand. Killed at any point, it takes up where it was.")]
+Ctrl-C or SIGTERM ends it within seconds. Killed at any point, it takes up where it was. Of several on
+one database one leads, and another takes over within the lease when it is gone.")]
 pub(crate) struct Args {
     #[command(flatten)]
     seal: SealArgs,
+    #[command(flatten)]
+    post: PostArgs,
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
@@ -74,6 +79,11 @@ pub(crate) struct SealArgs {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) seal_entries: u64,
 
+    /// Seal it as soon as their fields have this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30,
+          value_parser = clap::value_parser!(u64).range(1..1 << 50))]
+    pub(crate) seal_bytes: u64,
+
     /// Seal it as soon as its oldest entry is this old
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) seal_age: u64,
@@ -81,7 +91,40 @@ pub(crate) struct SealArgs {
 
 impl SealArgs {
     pub(crate) fn policy(self) -> SealPolicy {
-        SealPolicy { max_entries: self.seal_entries, max_age: Duration::from_secs(self.seal_age) }
+        SealPolicy {
+            max_entries: self.seal_entries,
+            max_bytes: self.seal_bytes,
+            max_age: Duration::from_secs(self.seal_age),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Posting")]
+struct PostArgs {
+    /// The most that a transaction may come to pay for a unit of gas
+    #[arg(long, value_name = "AMOUNT", default_value = "10gwei", value_parser = amount::wei)]
+    max_fee: U256,
+
+    /// How long a transaction waits before its fee is raised
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
+
+    /// How long this daemon leads on after it was last heard of
+    #[arg(long, value_name = "SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    lease: u64,
+}
+
+impl PostArgs {
+    fn policy(self) -> PostPolicy {
+        PostPolicy {
+            max_fee: self.max_fee.saturating_to(),
+            patience: Duration::from_secs(self.patience),
+            lease: Duration::from_secs(self.lease),
+            ..PostPolicy::default()
+        }
     }
 }
 
@@ -102,7 +145,7 @@ impl PaceArgs {
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let (chain, url) = open(&args.chain, &args.database).await?;
-    let anchorer = anchorer(&chain, &url, &args.key, args.seal).await?;
+    let anchorer = anchorer(&chain, &url, &args).await?;
     let indexer = indexer(&chain, &url).await?;
     info!(chain = chain.chain_id(), contract = %chain.contract(), "running");
     daemon(anchorer, indexer, args.pace.poll(), interrupted()).await;
@@ -131,7 +174,7 @@ pub(crate) async fn daemon(
 pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode> {
     let AnchorArgs { once, run: args } = args;
     let (chain, url) = open(&args.chain, &args.database).await?;
-    let anchorer = anchorer(&chain, &url, &args.key, args.seal).await?;
+    let anchorer = anchorer(&chain, &url, &args).await?;
     if !once {
         anchorer.run(args.pace.poll(), until_interrupted()).await;
         output.say("stopped");
@@ -186,17 +229,13 @@ async fn open(chain: &ChainArgs, database: &DatabaseArgs) -> Result<(Chain, Data
     Ok((chain.connect().await?, url))
 }
 
-async fn anchorer(
-    chain: &Chain,
-    url: &DatabaseUrl,
-    key: &KeyArgs,
-    seal: SealArgs,
-) -> Result<Anchorer> {
+async fn anchorer(chain: &Chain, url: &DatabaseUrl, args: &Args) -> Result<Anchorer> {
     let sequencer = Sequencer::connect(url, chain.chain_id()).await?;
     connect::follow(&sequencer, chain).await?;
     let sealer = Sealer::connect(url, chain.chain_id()).await?;
-    let sender = Sender::new(chain.clone(), key.load(chain.chain_id())?);
-    Ok(Anchorer::new(sealer, sender, seal.policy()))
+    let sender = Sender::new(chain.clone(), args.key.load(chain.chain_id())?);
+    let anchorer = Anchorer::new(sealer, sender, args.seal.policy());
+    Ok(anchorer.chaining(sequencer).posting(args.post.policy()))
 }
 
 /// An indexer of this chain's contract into this database.

@@ -11,12 +11,14 @@ use crate::{
     output::{Output, grouped, table},
 };
 
-/// Show how far each tenant's entries have come: appended, sealed, anchored and mirrored
+/// Show how far each tenant's entries have come: appended, sealed, posted, included, safe, final
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   cofferdam status --json
 
+Each column counts the entries that are at least so far: sealed in a batch, posted in a transaction,
+included in a block that is mirrored, in a safe one, in a final one.
 With --rpc-url (or RPC_URL) the contract's own counters stand beside the database's.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -34,7 +36,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let heads = sealer.heads().await?;
     let totals = sealer.totals().await?;
     let checkpoint = sealer.checkpoint().await?;
-    let incidents = sealer.incidents(20).await?;
+    let mut incidents = sealer.incidents(20).await?;
+    incidents.retain(|incident| incident.resolved_at.is_none());
+    let stages = sealer.stages().await?;
+    let finality = sealer.finality().await?;
+    let leader = sealer.leader().await?.filter(|leader| !leader.remaining.is_zero());
+    let all_halted = sealer.all_halted().await?;
 
     let ids: Vec<_> = heads.iter().map(|head| head.tenant).collect();
     let on_chain = match &chain {
@@ -49,11 +56,15 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let mut tenants = vec![];
     for (head, on_chain) in heads.iter().zip(&on_chain) {
         let anchored = on_chain.as_ref().map(|head| head.entries);
+        let stages = stages.get(&head.tenant).copied().unwrap_or_default();
         rows.push([
             head.name.clone(),
             grouped(head.next_seq.get()),
             grouped(head.sealed_seq.get()),
-            anchored.map_or("-".into(), grouped),
+            grouped(stages.posted),
+            grouped(stages.included),
+            grouped(stages.safe),
+            grouped(stages.last_final),
             grouped(head.sealed_batches.get()),
             on_chain.as_ref().map_or("-".into(), |head| grouped(head.batches)),
             head.halted.clone().unwrap_or_default(),
@@ -63,6 +74,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             "tenantId": head.tenant,
             "entries": head.next_seq.get(),
             "sealed": head.sealed_seq.get(),
+            "posted": stages.posted,
+            "included": stages.included,
+            "safe": stages.safe,
+            "final": stages.last_final,
             "anchored": anchored,
             "batches": head.sealed_batches.get(),
             "batchesOnChain": on_chain.as_ref().map(|head| head.batches),
@@ -70,8 +85,18 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             "halted": head.halted,
         }));
     }
-    let headings =
-        ["tenant", "entries", "sealed", "anchored", "batches", "on chain", "halted because"];
+    let headings = [
+        "tenant",
+        "entries",
+        "sealed",
+        "posted",
+        "included",
+        "safe",
+        "final",
+        "batches",
+        "on chain",
+        "halted because",
+    ];
     let mut text = table(headings, &rows);
     text += &format!(
         "\n\n{} tenants, {} entries, {} batches sealed, {} mirrored as anchored, {} transactions, {} gas",
@@ -88,13 +113,30 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             text += &format!(" of {}", grouped(head));
         }
     }
+    if let Some(at) = finality {
+        text +=
+            &format!("; safe up to {}, final up to {}", grouped(at.safe), grouped(at.last_final));
+    }
+    if let Some(leader) = &leader {
+        text += &format!("\n{} leads (epoch {})", leader.holder, leader.epoch);
+        if let Some(waiting) = &leader.waiting {
+            text += &format!(" and waits: {waiting}");
+        }
+    }
+    if let Some(reason) = &all_halted {
+        text += &format!("\nEVERYTHING IS HALTED: {reason}");
+    }
     for incident in &incidents {
         let of = incident.tenant.map(|tenant| format!(" of {tenant}")).unwrap_or_default();
         text += &format!("\nincident{of}: {}: {}", incident.kind, incident.detail);
     }
     let incidents: Vec<_> = incidents
         .iter()
-        .map(|it| json!({ "tenantId": it.tenant, "kind": it.kind, "detail": it.detail }))
+        .map(|it| {
+            json!({
+                "id": it.id, "tenantId": it.tenant, "kind": it.kind, "detail": it.detail,
+            })
+        })
         .collect();
     output.result(
         &json!({
@@ -106,6 +148,11 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             },
             "mirroredBlock": checkpoint.map(|it| it.number),
             "headBlock": head_block,
+            "safeBlock": finality.map(|at| at.safe),
+            "finalBlock": finality.map(|at| at.last_final),
+            "leader": leader.as_ref().map(|it| json!({ "holder": it.holder, "epoch": it.epoch })),
+            "waiting": leader.as_ref().and_then(|leader| leader.waiting.as_ref()),
+            "halted": all_halted,
             "incidents": incidents,
         }),
         text,

@@ -17,7 +17,9 @@ use crate::{
     register::{self, Registrar},
 };
 
-/// Register tenants and list them
+mod set;
+
+/// Register tenants, list them, and set when they are sealed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cofferdam tenant add acme && cofferdam tenant list")]
 pub(crate) struct Args {
@@ -29,6 +31,7 @@ pub(crate) struct Args {
 enum Command {
     Add(AddArgs),
     Authorise(AuthoriseArgs),
+    Set(set::SetArgs),
     List(ListArgs),
 }
 
@@ -113,6 +116,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     match args.command {
         Command::Add(args) => add(args, output).await,
         Command::Authorise(args) => authorise(args, output).await,
+        Command::Set(args) => set::set(args, output).await,
         Command::List(args) => list(args, output).await,
     }
 }
@@ -199,10 +203,14 @@ async fn list(args: ListArgs, output: &Output) -> Result<ExitCode> {
     let tenants = sequencer.tenants().await?;
     let json: Vec<_> = tenants
         .iter()
-        .map(|tenant| json!({ "name": tenant.name, "tenantId": tenant.id }))
+        .map(|tenant| {
+            json!({ "name": tenant.name, "tenantId": tenant.id, "seal": set::as_json(&tenant.seal) })
+        })
         .collect();
-    let rows: Vec<_> =
-        tenants.iter().map(|tenant| [tenant.name.clone(), tenant.id.to_string()]).collect();
-    output.result(&json!({ "tenants": json }), table(["tenant", "id"], &rows));
+    let rows: Vec<_> = tenants
+        .iter()
+        .map(|tenant| [tenant.name.clone(), tenant.id.to_string(), set::in_words(&tenant.seal)])
+        .collect();
+    output.result(&json!({ "tenants": json }), table(["tenant", "id", "sealed"], &rows));
     Ok(ExitCode::SUCCESS)
 }

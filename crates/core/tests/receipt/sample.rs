@@ -46,7 +46,8 @@ pub(crate) fn receipt(
     let Shape { first_seq, count, position, batch: index, batches, more } = shape;
     let tenant = TenantId::from_authority(Address::repeat_byte(0x5a)).expect("not zero");
     let seed = |seq: u64| Seed::from([seq as u8; 32]);
-    let mut hashes = vec![EntryHash::from([9; 32])];
+    let before = if first_seq == 0 { EntryHash::ZERO } else { EntryHash::from([9; 32]) };
+    let mut hashes = vec![before];
     for seq in first_seq..first_seq + count {
         let previous = *hashes.last().expect("the one before");
         hashes.push(entry_hash(

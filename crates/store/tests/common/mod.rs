@@ -4,8 +4,8 @@
 use cofferdam_core::{Address, B256, EntryHash, FieldName, TenantId, batch_root};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    AnchoredEvent, Checkpoint, DatabaseUrl, LogPosition, NewEntry, SealedBatch, Sealer, Sequencer,
-    migrate,
+    AnchoredEvent, Checkpoint, DatabaseUrl, Leadership, LogPosition, NewEntry, SealedBatch, Sealer,
+    Sequencer, migrate,
 };
 use futures::TryStreamExt;
 
@@ -79,6 +79,15 @@ pub(crate) fn position(block_number: u64, log_index: u64) -> LogPosition {
 
 pub(crate) fn block(number: u64) -> Checkpoint {
     Checkpoint { number, hash: B256::left_padding_from(&(number + 1).to_be_bytes()) }
+}
+
+/// The handle of a daemon that has just taken the lead.
+pub(crate) async fn lead(sealer: &Sealer) -> Sealer {
+    let lease = std::time::Duration::from_secs(3600);
+    match sealer.lead("first", lease).await.expect("asked") {
+        Leadership::Ours(leading) => leading,
+        Leadership::Theirs(leader) => panic!("{leader:?} leads"),
+    }
 }
 
 /// The event that anchors a sealed batch in a block.

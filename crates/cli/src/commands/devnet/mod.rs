@@ -8,7 +8,7 @@ pub(crate) use self::stack::quoted;
 
 use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
-use cofferdam_anchorer::{Anchorer, SealPolicy, Sender};
+use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::deployment::Deployment;
 use cofferdam_indexer::Indexer;
 use cofferdam_store::{Reader, Sealer, Sequencer};
@@ -26,6 +26,8 @@ use stack::Stack;
 
 /// How often the parts that stay up look for work.
 const POLL: Duration = Duration::from_millis(500);
+/// How long a devnet that was killed keeps the next one waiting.
+const LEASE: Duration = Duration::from_secs(2);
 /// Rounds after which a job that is not done never will be.
 const ROUNDS: usize = 10;
 
@@ -160,7 +162,7 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     let registrar = Registrar::new(sequencer.clone(), sender.clone(), Deployment::default(), keys)?;
 
     let job = append::Job {
-        sequencer,
+        sequencer: sequencer.clone(),
         sources,
         format: Format::Auto,
         pinned: None,
@@ -170,8 +172,14 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     output.say(append::summary(&appended));
 
     let sealer = Sealer::connect(url, chain.chain_id()).await?;
-    let policy = SealPolicy { max_entries: args.seal_entries, max_age: Duration::from_secs(5) };
-    let anchorer = Anchorer::new(sealer.clone(), sender, policy);
+    let policy = SealPolicy {
+        max_entries: args.seal_entries,
+        max_age: Duration::from_secs(5),
+        ..SealPolicy::default()
+    };
+    let posting = PostPolicy { lease: LEASE, ..PostPolicy::default() };
+    let anchorer =
+        Anchorer::new(sealer.clone(), sender, policy).chaining(sequencer).posting(posting);
     let indexer = run::indexer(chain, url).await?;
     let reader = Reader::connect(url, chain.chain_id()).await?;
     for _ in 0..ROUNDS {

@@ -1,0 +1,420 @@
+//! The state machine of a key's transactions.
+//!
+//! All of it is in the ledger and on the chain: an intent is *open* while any of its hashes may still be
+//! put in a block, *mined* once one is, *taken* when somebody else's transaction used the nonce up, and
+//! *settled* when that is in a final block. A reorg opens it again. What is kept in memory is only when
+//! something was last sent, so that a restart takes up where it was by sending at once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    eips::{BlockId, BlockNumberOrTag, Decodable2718},
+    network::TransactionBuilder,
+    primitives::{Address, B256, Bytes, U256},
+    providers::Provider,
+    rpc::types::TransactionRequest,
+};
+use cofferdam_contracts::{Chain, ChainError, Event, Header, Logged, Paid};
+use cofferdam_core::{BatchIndex, TenantId};
+use cofferdam_store::{Attempt, Finality, Intent, Mined, Outcome, Sealer};
+use tokio::sync::Mutex;
+use tracing::{debug, info, warn};
+
+use crate::{AnchorError, Posted, Sender, fees::Fees};
+
+/// How transactions are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct PostPolicy {
+    /// How long a transaction waits before its fee is raised.
+    pub patience: Duration,
+    /// The most it may come to pay a unit of gas, in wei.
+    pub max_fee: u128,
+    /// Transactions under way at once.
+    pub in_flight: usize,
+    /// How long a daemon that has stopped renewing its lease still leads.
+    pub lease: Duration,
+    /// How many blocks below the newest one is final where the chain does not say so itself; half as
+    /// many make it safe. Far more than it takes: an endpoint may only fail to answer for once.
+    pub final_depth: u64,
+}
+
+impl Default for PostPolicy {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(30),
+            max_fee: 10_000_000_000,
+            in_flight: 4,
+            lease: Duration::from_secs(15),
+            final_depth: 1_000,
+        }
+    }
+}
+
+/// A key's transactions on one chain.
+#[derive(Debug)]
+pub(crate) struct Poster {
+    pub(crate) sender: Sender,
+    pub(crate) policy: PostPolicy,
+    /// When a hash was last handed to the node, and whether the pool wanted more for it.
+    sent: Mutex<HashMap<B256, Sending>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sending {
+    first: Instant,
+    last: Instant,
+    underpriced: bool,
+}
+
+/// What following the ledger came to.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// Transactions that were found in a block.
+    pub(crate) posted: Vec<Posted>,
+    /// Nonces of ours that are spoken for.
+    nonces: HashSet<u64>,
+    /// The first nonce that the chain has not used up.
+    next: u64,
+    /// Intents of ours that may still be put in a block.
+    pub(crate) open: usize,
+    /// What stands in the way.
+    pub(crate) waiting: Option<String>,
+}
+
+impl Followed {
+    /// The nonce for the next transaction: the first that nobody uses, so that gaps are filled.
+    fn free_nonce(&self) -> u64 {
+        (self.next..).find(|nonce| !self.nonces.contains(nonce)).unwrap_or(self.next)
+    }
+
+    /// Whether an open transaction waits behind a nonce that nothing uses.
+    pub(crate) fn has_gap(&self) -> bool {
+        let free = self.free_nonce();
+        self.nonces.iter().any(|nonce| *nonce > free)
+    }
+}
+
+impl Poster {
+    pub(crate) fn new(sender: Sender, policy: PostPolicy) -> Self {
+        Self { sender, policy, sent: Mutex::default() }
+    }
+
+    pub(crate) fn chain(&self) -> &Chain {
+        self.sender.chain()
+    }
+
+    /// Finds out how settled the chain is, and writes it down.
+    pub(crate) async fn finality(&self, ledger: &Sealer) -> Result<Finality, AnchorError> {
+        let head = self.chain().head().await?.number;
+        let depth = self.policy.final_depth;
+        let tagged = async |tag, depth: u64| match self.chain().header(tag).await {
+            Ok(Some(header)) => header.number,
+            // Not a word: what lies deep enough.
+            Ok(None) | Err(_) => head.saturating_sub(depth),
+        };
+        let safe = tagged(BlockNumberOrTag::Safe, depth / 2).await;
+        let last_final = tagged(BlockNumberOrTag::Finalized, depth).await;
+        let at = Finality { head, safe, last_final };
+        ledger.set_finality(at).await?;
+        Ok(at)
+    }
+
+    /// Brings the ledger up to what the chain says, and sends again what needs it.
+    pub(crate) async fn follow(
+        &self,
+        ledger: &Sealer,
+        finality: Finality,
+    ) -> Result<Followed, AnchorError> {
+        let us = self.sender.address();
+        let mut intents = ledger.unsettled().await?;
+        // A key that was replaced may have left something under way.
+        let mut next = HashMap::from([(us, self.next_nonce(us).await?)]);
+        for Intent { sender, .. } in &intents {
+            if !next.contains_key(sender) {
+                next.insert(*sender, self.next_nonce(*sender).await?);
+            }
+        }
+        let mut followed = Followed { next: next[&us], ..Followed::default() };
+        self.forget_all_but(&intents).await;
+        let stands = self.newest_stands(&intents).await?;
+        for intent in &mut intents {
+            let before = intent.outcome;
+            if !(stands && matches!(before, Outcome::Mined { .. })) {
+                let used_up = intent.nonce < next[&intent.sender];
+                self.look(ledger, intent, used_up, finality.head, &mut followed.posted).await?;
+            }
+            if let Outcome::Mined { block_number, .. } | Outcome::Taken { block_number } =
+                intent.outcome
+                && block_number <= finality.last_final
+            {
+                ledger.settle(intent).await?;
+            } else if intent.sender == us {
+                followed.nonces.insert(intent.nonce);
+            } else if intent.outcome == Outcome::Open {
+                // The key was replaced: the contract takes nothing from this one any more.
+                ledger.abandon(intent).await?;
+            }
+            if intent.outcome == Outcome::Open && intent.sender == us {
+                followed.open += 1;
+                let due = intent.nonce == followed.next;
+                if let Err(error) = self.push(ledger, intent, due).await {
+                    let AnchorError::Chain(error) = error else { return Err(error) };
+                    warn!(nonce = intent.nonce, %error, "transaction not sent, trying again");
+                    followed.waiting = Some(error.to_string());
+                }
+            }
+        }
+        Ok(followed)
+    }
+
+    /// Whether the newest block that a mined transaction is in is still the chain's. Every older one
+    /// is then, too, since all were found on one chain.
+    async fn newest_stands(&self, intents: &[Intent]) -> Result<bool, AnchorError> {
+        let newest = intents.iter().filter_map(|intent| match intent.outcome {
+            Outcome::Mined { block_number, block_hash, .. } => Some((block_number, block_hash)),
+            _ => None,
+        });
+        let Some((number, hash)) = newest.max_by_key(|(number, _)| *number) else {
+            return Ok(true);
+        };
+        let header = self.chain().header(BlockNumberOrTag::Number(number)).await?;
+        Ok(header.is_some_and(|header| header.hash == hash))
+    }
+
+    /// Finds out what became of an intent and writes down what changed.
+    async fn look(
+        &self,
+        ledger: &Sealer,
+        intent: &mut Intent,
+        used_up: bool,
+        head: u64,
+        posted: &mut Vec<Posted>,
+    ) -> Result<(), AnchorError> {
+        for attempt in intent.attempts.iter().rev() {
+            let Some(paid) = self.chain().paid(attempt.hash).await? else { continue };
+            let (mined, done) = self.read(paid)?;
+            let outcome = Outcome::Mined {
+                hash: mined.hash,
+                block_number: mined.block_number,
+                block_hash: mined.block_hash,
+            };
+            if intent.outcome != outcome {
+                ledger.mined(intent, &mined).await?;
+                intent.outcome = outcome;
+                let (nonce, tx, anchored) = (intent.nonce, done.tx, done.anchored);
+                info!(nonce, %tx, anchored, gas = done.gas_used, "transaction mined");
+                posted.push(done);
+            }
+            return Ok(());
+        }
+        match intent.outcome {
+            Outcome::Taken { .. } if used_up => {}
+            _ if used_up => {
+                warn!(nonce = intent.nonce, "nonce used up by another transaction");
+                ledger.taken(intent, head).await?;
+                intent.outcome = Outcome::Taken { block_number: head };
+            }
+            Outcome::Open => {}
+            _ => {
+                warn!(nonce = intent.nonce, "the chain took a transaction back");
+                ledger.reopen(intent).await?;
+                intent.outcome = Outcome::Open;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends an open intent again where that is needed: at a higher fee once it is next and has waited
+    /// long enough, as it is before.
+    async fn push(&self, ledger: &Sealer, intent: &Intent, next: bool) -> Result<(), AnchorError> {
+        let Some(newest) = intent.attempts.last() else { return Ok(()) };
+        let sending = self.sent.lock().await.get(&newest.hash).copied();
+        let Some(sending) = sending else { return self.publish(newest).await };
+        // A pool that wants more is given more sooner, but never races to the ceiling.
+        let patience = self.policy.patience / if sending.underpriced { 3 } else { 1 };
+        if next && sending.first.elapsed() >= patience {
+            let network = Fees::of_network(self.chain()).await?;
+            let old = Fees { max: newest.max_fee, tip: newest.tip };
+            if let Some(fees) = old.bumped_within(network, self.policy.max_fee) {
+                let attempt = self.again(newest, fees).await?;
+                warn!(
+                    nonce = intent.nonce,
+                    max_fee = fees.max,
+                    "transaction not mined, raising its fee"
+                );
+                ledger.record_attempt(intent, &attempt).await?;
+                if let Err(error) = self.publish(&attempt).await {
+                    debug!(%error, "replacement refused, sending the one before again");
+                    return self.publish(newest).await;
+                }
+                return Ok(());
+            }
+        }
+        if sending.last.elapsed() >= self.policy.patience / 3 {
+            return self.publish(newest).await;
+        }
+        Ok(())
+    }
+
+    /// Hands an attempt to the node. That it has it already, or that the nonce is used up, is no error:
+    /// the next look tells.
+    async fn publish(&self, attempt: &Attempt) -> Result<(), AnchorError> {
+        let now = Instant::now();
+        let answer = self.chain().send_raw(&attempt.raw).await;
+        let mut sent = self.sent.lock().await;
+        let sending = sent.entry(attempt.hash).or_insert(Sending {
+            first: now,
+            last: now,
+            underpriced: false,
+        });
+        sending.last = now;
+        let Err(error) = answer else {
+            sending.underpriced = false;
+            return Ok(());
+        };
+        let said = error.to_string().to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if says(&["already known", "already imported", "known transaction", "nonce too low"]) {
+            return Ok(());
+        }
+        sending.underpriced = says(&["underpriced", "less than block base fee", "fee too low"]);
+        Err(error.into())
+    }
+
+    /// Signs the same thing at another fee.
+    async fn again(&self, attempt: &Attempt, fees: Fees) -> Result<Attempt, AnchorError> {
+        let old = TxEnvelope::decode_2718(&mut attempt.raw.as_ref())
+            .map_err(|error| AnchorError::Signer(format!("the ledger's bytes: {error}")))?;
+        let request = TransactionRequest::default()
+            .with_chain_id(self.chain().chain_id())
+            .with_nonce(old.nonce())
+            .with_to(old.to().unwrap_or_default())
+            .with_input(old.input().clone())
+            .with_gas_limit(old.gas_limit());
+        self.sender.sign(request, fees).await
+    }
+
+    /// Signs a call, writes it down, and sends it. What the node says to that is for the next look.
+    pub(crate) async fn post(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        call: Call,
+        fees: Fees,
+        batches: &[(TenantId, BatchIndex)],
+    ) -> Result<(), AnchorError> {
+        let nonce = followed.free_nonce();
+        let request = TransactionRequest::default()
+            .with_chain_id(self.chain().chain_id())
+            .with_nonce(nonce)
+            .with_to(call.to)
+            .with_input(call.calldata)
+            .with_gas_limit(call.gas);
+        let attempt = self.sender.sign(request, fees).await?;
+        if let Some(short) = self.short_of(&attempt, call.gas).await? {
+            followed.waiting = Some(short);
+            return Ok(());
+        }
+        ledger.record_intent(self.sender.address(), nonce, &attempt, batches).await?;
+        info!(nonce, tx = %attempt.hash, items = batches.len(), "transaction recorded");
+        followed.nonces.insert(nonce);
+        followed.open += 1;
+        if let Err(error) = self.publish(&attempt).await {
+            warn!(nonce, %error, "transaction not sent, trying again");
+            followed.waiting = Some(error.to_string());
+        }
+        Ok(())
+    }
+
+    /// What the key lacks to pay for an attempt, in words.
+    async fn short_of(&self, attempt: &Attempt, gas: u64) -> Result<Option<String>, AnchorError> {
+        let (chain, us) = (self.chain(), self.sender.address());
+        let needed = U256::from(gas) * U256::from(attempt.max_fee)
+            + chain.surcharge(&attempt.raw, gas).await?;
+        let balance = chain.provider().get_balance(us).into_future();
+        let balance = chain.ask("cannot read the balance", balance).await?;
+        Ok((balance < needed).then(|| {
+            format!(
+                "{us} has {balance} wei and the next transaction may take {needed}: send it funds"
+            )
+        }))
+    }
+
+    /// The first nonce of a key that the chain has not used up.
+    async fn next_nonce(&self, of: Address) -> Result<u64, ChainError> {
+        let chain = self.chain();
+        let nonce = chain.provider().get_transaction_count(of);
+        let nonce = nonce.block_id(BlockId::latest()).into_future();
+        chain.ask("cannot read the sender's nonce", nonce).await
+    }
+
+    /// Reads from a receipt what became of each batch.
+    fn read(&self, paid: Paid) -> Result<(Mined, Posted), AnchorError> {
+        let Paid { receipt, l1_fee, operator_fee } = paid;
+        let mut posted = Posted {
+            tx: receipt.transaction_hash,
+            gas_used: receipt.gas_used,
+            ..Posted::default()
+        };
+        let mut anchored = vec![];
+        for log in receipt.inner.logs().iter().filter(|l| l.address() == self.chain().contract()) {
+            match Logged::try_from(log)?.event {
+                Event::Anchored(batch) => anchored.push((batch.tenant, batch.index)),
+                Event::Skipped { tenant_id, reason, .. } => {
+                    posted.skipped += 1;
+                    warn!(tenant = %tenant_id, reason, tx = %posted.tx, "batch skipped");
+                }
+                Event::AnchorerSet { .. } => {}
+            }
+        }
+        posted.anchored = anchored.len();
+        let missing =
+            |what| ChainError::Malformed { what: "a receipt", reason: format!("no {what}") };
+        let mined = Mined {
+            hash: receipt.transaction_hash,
+            success: receipt.status(),
+            block_number: receipt.block_number.ok_or_else(|| missing("block number"))?,
+            block_hash: receipt.block_hash.ok_or_else(|| missing("block hash"))?,
+            gas_used: receipt.gas_used,
+            effective_gas_price: receipt.effective_gas_price,
+            l1_fee,
+            operator_fee,
+            anchored,
+        };
+        Ok((mined, posted))
+    }
+
+    /// Forgets when hashes were sent that are not in the ledger any more.
+    async fn forget_all_but(&self, intents: &[Intent]) {
+        let kept: HashSet<B256> =
+            intents.iter().flat_map(|it| &it.attempts).map(|attempt| attempt.hash).collect();
+        self.sent.lock().await.retain(|hash, _| kept.contains(hash));
+    }
+}
+
+/// What a transaction does.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) to: Address,
+    pub(crate) calldata: Bytes,
+    /// Its gas limit.
+    pub(crate) gas: u64,
+}
+
+impl Call {
+    /// Does nothing but use up a nonce.
+    pub(crate) fn nothing(us: Address) -> Self {
+        Self { to: us, calldata: Bytes::new(), gas: 21_000 }
+    }
+}
+
+/// The gas that a transaction may use in a block.
+pub(crate) fn gas_limit(head: &Header) -> u64 {
+    /// The most that Base takes in one transaction (EIP-7825), in gas.
+    const MAX_TRANSACTION_GAS: u64 = 16_777_216;
+    head.gas_limit.min(MAX_TRANSACTION_GAS)
+}

@@ -1,0 +1,132 @@
+//! Sealing many tenants: fairly, each by its own settings, and a broken one alone.
+
+use std::time::Duration;
+
+use cofferdam_anchorer::{SealPolicy, seal_due};
+use cofferdam_core::{Address, FieldName, Seq, TenantId};
+use cofferdam_devnet::TestDatabase;
+use cofferdam_store::{
+    DatabaseUrl, NewEntry, SealSettings, Sealer, Sequencer, flip_one_bit, migrate,
+};
+
+const CHAIN: u64 = 31337;
+/// Nothing is due by it.
+const NEVER: SealPolicy = SealPolicy {
+    max_entries: 1_000_000,
+    max_bytes: 1 << 40,
+    max_age: Duration::from_secs(31_536_000),
+};
+
+struct World {
+    admin: DatabaseUrl,
+    sequencer: Sequencer,
+    sealer: Sealer,
+}
+
+/// Tenants with so many entries each.
+async fn world(entries: &[usize]) -> World {
+    let test = TestDatabase::new().await.expect("a Postgres");
+    let admin: DatabaseUrl = test.admin_url.as_str().parse().expect("a URL");
+    let runtime: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
+    migrate(&admin, &runtime).await.expect("migrated");
+    let sequencer = Sequencer::connect(&runtime, CHAIN).await.expect("a sequencer");
+    let sealer = Sealer::connect(&runtime, CHAIN).await.expect("a sealer");
+    let appender = sequencer.appender();
+    for (n, &count) in (0..).zip(entries) {
+        sequencer.add_tenant(&format!("t{n}"), tenant(n)).await.expect("added");
+        appender.append(tenant(n), (0..count).map(entry).collect()).await.expect("appended");
+    }
+    World { admin, sequencer, sealer }
+}
+
+fn tenant(n: u8) -> TenantId {
+    TenantId::from_authority(Address::repeat_byte(n + 1)).expect("not zero")
+}
+
+fn entry(n: usize) -> NewEntry {
+    NewEntry::new([
+        (FieldName::ExternalId, format!("id-{n:05}")),
+        (FieldName::Action, "s3:GetObject".to_owned()),
+        (FieldName::Payload, format!("{{\"n\":{}}}", n + 10_000)),
+    ])
+    .expect("an entry")
+}
+
+impl World {
+    /// How many batches each tenant has, and how many entries are in them.
+    async fn sealed(&self) -> Vec<(u64, u64)> {
+        let heads = self.sealer.heads().await.expect("heads");
+        heads.iter().map(|head| (head.sealed_batches.get(), head.sealed_seq.get())).collect()
+    }
+}
+
+#[tokio::test]
+async fn who_has_much_waiting_gets_no_more_of_a_round_than_who_has_little() {
+    let world = world(&[95, 1, 2, 0, 10]).await;
+    let policy = SealPolicy { max_entries: 10, max_age: Duration::ZERO, ..NEVER };
+    let report = seal_due(&world.sealer, &policy, false).await.expect("sealed");
+    assert_eq!((report.sealed, report.troubled.len()), (4, 0));
+    assert_eq!(world.sealed().await, [(1, 10), (1, 1), (1, 2), (0, 0), (1, 10)]);
+    let report = seal_due(&world.sealer, &policy, false).await.expect("sealed");
+    assert_eq!(report.sealed, 1);
+    // To the end, whatever is due.
+    let report = seal_due(&world.sealer, &SealPolicy { max_entries: 10, ..NEVER }, true).await;
+    assert_eq!(report.expect("sealed").sealed, 8);
+    assert_eq!(world.sealed().await, [(10, 95), (1, 1), (1, 2), (0, 0), (1, 10)]);
+    let report = seal_due(&world.sealer, &policy, true).await.expect("sealed");
+    assert_eq!(report.sealed, 0);
+}
+
+#[tokio::test]
+async fn each_tenant_is_sealed_by_its_own_settings() {
+    let world = world(&[7, 7, 7, 7]).await;
+    assert_eq!(seal_due(&world.sealer, &NEVER, false).await.expect("sealed").sealed, 0);
+    let each = world.sealer.heads().await.expect("heads")[0].unsealed_bytes / 7;
+    for (n, settings) in [
+        (0, SealSettings { entries: Some(3), ..SealSettings::default() }),
+        (1, SealSettings { bytes: Some(each * 5), ..SealSettings::default() }),
+        (2, SealSettings { age: Some(Duration::ZERO), ..SealSettings::default() }),
+    ] {
+        world.sequencer.set_seal(tenant(n), settings).await.expect("set");
+    }
+    let report = seal_due(&world.sealer, &NEVER, false).await.expect("sealed");
+    assert_eq!(report.sealed, 3);
+    assert_eq!(world.sealed().await, [(1, 3), (1, 5), (1, 7), (0, 0)]);
+    // What is left of the first two is no longer more than they want in a batch, once it is sealed.
+    let report = seal_due(&world.sealer, &NEVER, false).await.expect("sealed");
+    assert_eq!(report.sealed, 1);
+    assert_eq!(world.sealed().await, [(2, 6), (1, 5), (1, 7), (0, 0)]);
+    assert_eq!(seal_due(&world.sealer, &NEVER, false).await.expect("sealed").sealed, 0);
+    // An entry that is larger than a batch may be is a batch alone.
+    let tiny = SealSettings { bytes: Some(1), ..SealSettings::default() };
+    world.sequencer.set_seal(tenant(3), tiny).await.expect("set");
+    assert_eq!(seal_due(&world.sealer, &NEVER, false).await.expect("sealed").sealed, 1);
+    assert_eq!(world.sealed().await[3], (1, 1));
+}
+
+#[tokio::test]
+async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
+    let world = world(&[20, 20, 20]).await;
+    let flip =
+        async || flip_one_bit(&world.admin, CHAIN, tenant(1), Seq(13)).await.expect("flipped");
+    flip().await;
+    let report = seal_due(&world.sealer, &NEVER, true).await.expect("sealed");
+    assert_eq!(report.sealed, 2);
+    let [(of, why)] = &report.troubled[..] else { panic!("one is troubled: {report:?}") };
+    assert_eq!(*of, tenant(1));
+    assert!(why.contains("entry 13") && why.contains("changed"), "{why}");
+    assert_eq!(world.sealed().await, [(1, 20), (0, 0), (1, 20)]);
+    let incidents = world.sealer.incidents(10).await.expect("incidents");
+    assert_eq!(incidents.len(), 1);
+    assert_eq!(incidents[0].tenant, Some(tenant(1)));
+    assert!(incidents[0].detail.contains("entry 13"), "{incidents:?}");
+
+    // It stays halted, also when the bit is back: that is for an operator to decide.
+    flip().await;
+    world.sequencer.appender().append(tenant(0), vec![entry(20)]).await.expect("appended");
+    world.sequencer.appender().append(tenant(1), vec![entry(20)]).await.expect("also appended");
+    let report = seal_due(&world.sealer, &NEVER, true).await.expect("sealed");
+    assert_eq!((report.sealed, report.troubled.len()), (1, 1));
+    assert!(report.troubled[0].1.starts_with("halted: tampered"), "{report:?}");
+    assert_eq!(world.sealed().await, [(2, 21), (0, 0), (1, 20)]);
+}

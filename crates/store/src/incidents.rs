@@ -1,0 +1,193 @@
+//! Differences that stop a tenant, or everything, until an operator decides.
+
+use std::time::SystemTime;
+
+use alloy_primitives::{B256, keccak256};
+use cofferdam_core::TenantId;
+use sqlx::{Postgres, Transaction};
+
+use crate::{Result, Sealer, StoreError, TenantTx, lease::hold, row::RowExt};
+
+/// A difference between what was sealed and what the chain says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Names this finding: the same one has the same id.
+    pub id: B256,
+    /// Whose; none when it concerns the whole deployment.
+    pub tenant: Option<TenantId>,
+    /// What kind, in one word.
+    pub kind: String,
+    /// The positions and hashes that differ.
+    pub detail: String,
+    /// When it was first found.
+    pub at: SystemTime,
+    /// When an operator decided on it.
+    pub resolved_at: Option<SystemTime>,
+}
+
+impl Sealer {
+    /// Stops sealing and anchoring this tenant, and writes an incident, once however often it is found.
+    /// Appending goes on. `detail` says positions and hashes, never a field value.
+    pub async fn halt(&self, tenant: TenantId, kind: &str, detail: &str) -> Result<()> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let chain = scoped.chain();
+        hold(&mut scoped.tx, chain, self.epoch).await?;
+        let halted = sqlx::query(
+            "UPDATE cofferdam.heads SET halted = coalesce(halted, $3) \
+             WHERE tenant_id = $1 AND chain_id = $2",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(scoped.chain())
+        .bind(format!("{kind}: {detail}"))
+        .execute(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database("halt a tenant"))?
+        .rows_affected();
+        if halted == 0 {
+            return Err(scoped.unknown());
+        }
+        write(&mut scoped.tx, chain, Some(tenant), kind, detail).await?;
+        scoped.commit().await?;
+        tracing::error!(%tenant, kind, detail, "tenant halted");
+        Ok(())
+    }
+
+    /// Stops sealing and anchoring all tenants of the chain, and writes an incident.
+    pub async fn halt_all(&self, kind: &str, detail: &str) -> Result<()> {
+        let mut tx = self.fenced().await?;
+        let doing = "halt everything";
+        sqlx::query(
+            "UPDATE cofferdam.deployments SET halted = coalesce(halted, $2) WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .bind(format!("{kind}: {detail}"))
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        write(&mut tx, self.handle.chain(), None, kind, detail).await?;
+        tx.commit().await.map_err(StoreError::database(doing))?;
+        tracing::error!(kind, detail, "everything halted");
+        Ok(())
+    }
+
+    /// Why everything is halted, if it is.
+    pub async fn all_halted(&self) -> Result<Option<String>> {
+        let mut tx = self.handle.begin().await?;
+        let row = sqlx::query("SELECT halted FROM cofferdam.deployments WHERE chain_id = $1")
+            .bind(self.handle.chain())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(StoreError::database("read the deployment"))?;
+        row.map_or(Ok(None), |row| row.value("halted"))
+    }
+
+    /// An operator's decision: the tenant is sealed and anchored again, and its incidents are closed.
+    /// Whether there is still a reason not to is for the caller to find out first.
+    pub async fn resume(&self, tenant: TenantId) -> Result<()> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let doing = "lift a tenant's halt";
+        let lifted = sqlx::query(
+            "UPDATE cofferdam.heads SET halted = NULL WHERE tenant_id = $1 AND chain_id = $2",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(scoped.chain())
+        .execute(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        if lifted.rows_affected() == 0 {
+            return Err(scoped.unknown());
+        }
+        sqlx::query(
+            "UPDATE cofferdam.incidents SET resolved_at = now() \
+             WHERE tenant_id = $1 AND chain_id = $2 AND resolved_at IS NULL",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(scoped.chain())
+        .execute(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        scoped.commit().await?;
+        tracing::warn!(%tenant, "tenant resumed by an operator");
+        Ok(())
+    }
+
+    /// The same for what concerned the whole deployment; halted tenants stay halted.
+    pub async fn resume_all(&self) -> Result<()> {
+        let mut tx = self.handle.begin().await?;
+        let doing = "lift the halt of everything";
+        for sql in [
+            "UPDATE cofferdam.deployments SET halted = NULL WHERE chain_id = $1",
+            "UPDATE cofferdam.incidents SET resolved_at = now() \
+             WHERE chain_id = $1 AND tenant_id IS NULL AND resolved_at IS NULL",
+        ] {
+            sqlx::query(sql)
+                .bind(self.handle.chain())
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database(doing))?;
+        }
+        tx.commit().await.map_err(StoreError::database(doing))?;
+        tracing::warn!("everything resumed by an operator");
+        Ok(())
+    }
+
+    /// The latest incidents, resolved ones too.
+    pub async fn incidents(&self, limit: u32) -> Result<Vec<Incident>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT incident_id, tenant_id, kind, detail, \
+                 (extract(epoch FROM at) * 1000000)::bigint AS at, \
+                 (extract(epoch FROM resolved_at) * 1000000)::bigint AS resolved_at \
+             FROM cofferdam.incidents i WHERE chain_id = $1 ORDER BY i.at DESC LIMIT $2",
+        )
+        .bind(self.handle.chain())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read incidents"))?;
+        rows.iter()
+            .map(|row| {
+                let whole = row.value::<Option<&[u8]>>("tenant_id")?.is_none();
+                Ok(Incident {
+                    id: row.hash("incident_id")?,
+                    tenant: if whole { None } else { Some(row.tenant()?) },
+                    kind: row.value("kind")?,
+                    detail: row.value("detail")?,
+                    at: row.time("at")?.ok_or(StoreError::Corrupt { column: "at" })?,
+                    resolved_at: row.time("resolved_at")?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Writes an incident; one that was resolved is open again.
+async fn write(
+    tx: &mut Transaction<'static, Postgres>,
+    chain: i64,
+    tenant: Option<TenantId>,
+    kind: &str,
+    detail: &str,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO cofferdam.incidents (tenant_id, chain_id, incident_id, kind, detail) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (tenant_id, chain_id, incident_id) DO UPDATE SET resolved_at = NULL",
+    )
+    .bind(tenant.map(|tenant| tenant.as_b256().0))
+    .bind(chain)
+    .bind(incident_id(tenant, kind, detail).as_slice())
+    .bind(kind)
+    .bind(detail)
+    .execute(&mut **tx)
+    .await
+    .map_err(StoreError::database("write an incident"))?;
+    Ok(())
+}
+
+/// The same finding has the same id, so it is written once.
+pub(crate) fn incident_id(tenant: Option<TenantId>, kind: &str, detail: &str) -> B256 {
+    let tenant = tenant.map(|tenant| tenant.as_b256()).unwrap_or_default();
+    let parts = [tenant.as_slice(), kind.as_bytes(), &[0], detail.as_bytes()];
+    keccak256(parts.concat())
+}

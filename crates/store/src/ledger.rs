@@ -1,0 +1,387 @@
+//! The ledger of transactions: every hash before it is sent, and what became of each nonce.
+//!
+//! An *intent* is what one nonce is for; its *attempts* are the hashes that do it at different fees. At
+//! most one attempt is ever in a block. An intent is settled once its nonce was used up in a final block.
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use cofferdam_core::{BatchIndex, TenantId};
+use sqlx::{Postgres, Transaction, postgres::PgRow};
+
+use crate::{
+    Result, Sealer, StoreError,
+    row::{RowExt, bigint},
+};
+
+/// One signed transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its hash.
+    pub hash: B256,
+    /// Its signed bytes.
+    pub raw: Bytes,
+    /// The most it pays a unit of gas, in wei.
+    pub max_fee: u128,
+    /// What of that goes to the block's producer, in wei.
+    pub tip: u128,
+}
+
+/// What one nonce is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The hash of the first attempt.
+    pub id: B256,
+    /// Whose nonce.
+    pub sender: Address,
+    /// The nonce.
+    pub nonce: u64,
+    /// Batches that it carries.
+    pub items: u32,
+    /// Every attempt, the cheapest first.
+    pub attempts: Vec<Attempt>,
+    /// What became of it, as far as that is known.
+    pub outcome: Outcome,
+}
+
+/// What became of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Any of its attempts may still be put in a block.
+    Open,
+    /// One of its attempts is in a block.
+    Mined {
+        /// The attempt.
+        hash: B256,
+        /// The block's number.
+        block_number: u64,
+        /// The block's hash.
+        block_hash: B256,
+    },
+    /// Somebody else's transaction used the nonce up.
+    Taken {
+        /// The newest block when that was seen.
+        block_number: u64,
+    },
+}
+
+/// What a receipt says of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mined {
+    /// The attempt.
+    pub hash: B256,
+    /// Whether it did its work; it reverted otherwise.
+    pub success: bool,
+    /// The block's number.
+    pub block_number: u64,
+    /// The block's hash.
+    pub block_hash: B256,
+    /// The gas it used.
+    pub gas_used: u64,
+    /// What it paid a unit, in wei.
+    pub effective_gas_price: u128,
+    /// What an OP Stack chain took for publishing it, in wei.
+    pub l1_fee: U256,
+    /// What the chain's operator took, in wei.
+    pub operator_fee: U256,
+    /// The batches whose event is in the receipt.
+    pub anchored: Vec<(TenantId, BatchIndex)>,
+}
+
+impl Mined {
+    /// What it paid in all, in wei.
+    pub fn fee(&self) -> U256 {
+        U256::from(self.gas_used) * U256::from(self.effective_gas_price)
+            + self.l1_fee
+            + self.operator_fee
+    }
+}
+
+impl Sealer {
+    /// Writes down what a nonce is to be used for, before anything is sent.
+    pub async fn record_intent(
+        &self,
+        sender: Address,
+        nonce: u64,
+        attempt: &Attempt,
+        batches: &[(TenantId, BatchIndex)],
+    ) -> Result<Intent> {
+        let items = u32::try_from(batches.len());
+        let intent = Intent {
+            id: attempt.hash,
+            sender,
+            nonce,
+            items: items.map_err(|_| StoreError::OutOfRange { what: "the number of batches" })?,
+            attempts: vec![attempt.clone()],
+            outcome: Outcome::Open,
+        };
+        let mut tx = self.fenced().await?;
+        self.insert_attempt(&mut tx, &intent, attempt).await?;
+        let tenants: Vec<_> = batches.iter().map(|(tenant, _)| tenant.as_b256().0).collect();
+        let indexes: Result<Vec<_>> =
+            batches.iter().map(|(_, index)| bigint(index.get(), "batch index")).collect();
+        sqlx::query(
+            "INSERT INTO cofferdam.postings (chain_id, intent, tenant_id, batch_index) \
+             SELECT $1, $2, u.* FROM UNNEST($3::bytea[], $4::bigint[]) u",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(tenants)
+        .bind(indexes?)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("record what a transaction carries"))?;
+        tx.commit().await.map_err(StoreError::database("record a transaction"))?;
+        Ok(intent)
+    }
+
+    /// Writes down another attempt at the same thing, before it is sent.
+    pub async fn record_attempt(&self, intent: &Intent, attempt: &Attempt) -> Result<()> {
+        let mut tx = self.fenced().await?;
+        self.insert_attempt(&mut tx, intent, attempt).await?;
+        tx.commit().await.map_err(StoreError::database("record a transaction"))
+    }
+
+    async fn insert_attempt(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        intent: &Intent,
+        attempt: &Attempt,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO cofferdam.transactions \
+                 (chain_id, tx_hash, intent, sender, nonce, items, raw, max_fee, tip) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::numeric, $9::text::numeric) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(self.handle.chain())
+        .bind(attempt.hash.as_slice())
+        .bind(intent.id.as_slice())
+        .bind(intent.sender.as_slice())
+        .bind(bigint(intent.nonce, "nonce")?)
+        .bind(i64::from(intent.items))
+        .bind(attempt.raw.as_ref())
+        .bind(attempt.max_fee.to_string())
+        .bind(attempt.tip.to_string())
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::database("record a transaction"))?;
+        Ok(())
+    }
+
+    /// Intents that are not settled, by nonce.
+    pub async fn unsettled(&self) -> Result<Vec<Intent>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT intent, tx_hash, sender, nonce, items, raw, max_fee::text AS max_fee, \
+                 tip::text AS tip, outcome, block_number, block_hash \
+             FROM cofferdam.transactions t WHERE chain_id = $1 AND NOT settled \
+             ORDER BY t.sender, t.nonce, t.intent, t.max_fee, t.tip",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the ledger"))?;
+        let mut intents: Vec<Intent> = vec![];
+        for row in &rows {
+            let id: B256 = row.hash("intent")?;
+            if intents.last().is_none_or(|last| last.id != id) {
+                let items = row.number("items")?.try_into();
+                let sender = Address::try_from(row.value::<&[u8]>("sender")?);
+                intents.push(Intent {
+                    id,
+                    sender: sender.map_err(|_| StoreError::Corrupt { column: "sender" })?,
+                    nonce: row.number("nonce")?,
+                    items: items.map_err(|_| StoreError::Corrupt { column: "items" })?,
+                    attempts: vec![],
+                    outcome: Outcome::Open,
+                });
+            }
+            let Some(intent) = intents.last_mut() else { continue };
+            let hash = row.hash("tx_hash")?;
+            intent.attempts.push(Attempt {
+                hash,
+                raw: row.value::<Vec<u8>>("raw")?.into(),
+                max_fee: wei(row, "max_fee")?,
+                tip: wei(row, "tip")?,
+            });
+            match row.value::<Option<&str>>("outcome")? {
+                Some("included" | "reverted") => {
+                    intent.outcome = Outcome::Mined {
+                        hash,
+                        block_number: row.number("block_number")?,
+                        block_hash: row.hash("block_hash")?,
+                    };
+                }
+                // Beside a mined attempt, this only says of the others that they are not.
+                Some(_) if intent.outcome == Outcome::Open => {
+                    intent.outcome = Outcome::Taken { block_number: row.number("block_number")? };
+                }
+                _ => {}
+            }
+        }
+        Ok(intents)
+    }
+
+    /// The batches that an intent carries.
+    pub async fn carried(&self, intent: B256) -> Result<Vec<(TenantId, BatchIndex)>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT tenant_id, batch_index FROM cofferdam.postings p \
+             WHERE chain_id = $1 AND intent = $2 ORDER BY p.tenant_id, p.batch_index",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.as_slice())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read what a transaction carries"))?;
+        rows.iter().map(|row| Ok((row.tenant()?, BatchIndex(row.number("batch_index")?)))).collect()
+    }
+
+    /// Writes down that an attempt is in a block, and each batch's equal share of what it cost. Where
+    /// it anchored any, those bear it; else all that it carried.
+    pub async fn mined(&self, intent: &Intent, mined: &Mined) -> Result<()> {
+        let doing = "write down a mined transaction";
+        let carried = self.carried(intent.id).await?;
+        let is_anchored = |item: &(TenantId, BatchIndex)| mined.anchored.contains(item);
+        let none = !carried.iter().any(is_anchored);
+        let bears = |item: &(TenantId, BatchIndex)| none || is_anchored(item);
+        let bearers = carried.iter().filter(|item| bears(item)).count();
+        let mut of_gas = shares(U256::from(mined.gas_used), bearers);
+        let mut of_fee = shares(mined.fee(), bearers);
+        let (mut gas, mut fees, mut anchored) = (vec![], vec![], vec![]);
+        for item in &carried {
+            let share = |shares: &mut dyn Iterator<Item = U256>| match bears(item) {
+                true => shares.next().unwrap_or_default(),
+                false => U256::ZERO,
+            };
+            gas.push(bigint(share(&mut of_gas).saturating_to(), "gas used")?);
+            fees.push(share(&mut of_fee).to_string());
+            anchored.push(is_anchored(item));
+        }
+
+        let mut tx = self.fenced().await?;
+        let written = sqlx::query(
+            "UPDATE cofferdam.transactions SET outcome = CASE WHEN tx_hash = $3 THEN $4 ELSE 'dropped' END, \
+                 block_number = $5, block_hash = $6, \
+                 gas_used = CASE WHEN tx_hash = $3 THEN $7::bigint END, \
+                 effective_gas_price = CASE WHEN tx_hash = $3 THEN $8::text::numeric END, \
+                 fee = CASE WHEN tx_hash = $3 THEN $9::text::numeric END, \
+                 l1_fee = CASE WHEN tx_hash = $3 THEN $10::text::numeric END, \
+                 operator_fee = CASE WHEN tx_hash = $3 THEN $11::text::numeric END \
+             WHERE chain_id = $1 AND intent = $2",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(mined.hash.as_slice())
+        .bind(if mined.success { "included" } else { "reverted" })
+        .bind(bigint(mined.block_number, "block number")?)
+        .bind(mined.block_hash.as_slice())
+        .bind(bigint(mined.gas_used, "gas used")?)
+        .bind(mined.effective_gas_price.to_string())
+        .bind(mined.fee().to_string())
+        .bind(mined.l1_fee.to_string())
+        .bind(mined.operator_fee.to_string())
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        if written.rows_affected() == 0 {
+            return Err(StoreError::UnknownTransaction(intent.id));
+        }
+        let tenants: Vec<_> = carried.iter().map(|(tenant, _)| tenant.as_b256().0).collect();
+        let indexes: Result<Vec<_>> =
+            carried.iter().map(|(_, index)| bigint(index.get(), "batch index")).collect();
+        sqlx::query(
+            "UPDATE cofferdam.postings p SET anchored = u.anchored, gas = u.gas, fee = u.fee::numeric \
+             FROM UNNEST($3::bytea[], $4::bigint[], $5::boolean[], $6::bigint[], $7::text[]) \
+                 AS u(tenant_id, batch_index, anchored, gas, fee) \
+             WHERE p.tenant_id = u.tenant_id AND p.chain_id = $1 AND p.batch_index = u.batch_index \
+                 AND p.intent = $2",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(tenants)
+        .bind(indexes?)
+        .bind(anchored)
+        .bind(gas)
+        .bind(fees)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        tx.commit().await.map_err(StoreError::database(doing))
+    }
+
+    /// Writes down that somebody else's transaction used the nonce up; the batches are free again.
+    pub async fn taken(&self, intent: &Intent, head: u64) -> Result<()> {
+        self.reset(intent, Some(bigint(head, "block number")?), Some(false)).await
+    }
+
+    /// Writes down that any attempt may still be put in a block, as after a reorg.
+    pub async fn reopen(&self, intent: &Intent) -> Result<()> {
+        self.reset(intent, None, None).await
+    }
+
+    /// Frees the batches of an intent that is of no use any more, and goes on watching it.
+    pub async fn abandon(&self, intent: &Intent) -> Result<()> {
+        self.reset(intent, None, Some(false)).await
+    }
+
+    async fn reset(
+        &self,
+        intent: &Intent,
+        taken_at: Option<i64>,
+        anchored: Option<bool>,
+    ) -> Result<()> {
+        let doing = "write down what became of a transaction";
+        let mut tx = self.fenced().await?;
+        sqlx::query(
+            "UPDATE cofferdam.transactions SET outcome = CASE WHEN $3::bigint IS NULL THEN NULL \
+                     ELSE 'dropped' END, \
+                 block_number = $3, block_hash = NULL, gas_used = NULL, effective_gas_price = NULL, \
+                 fee = NULL, l1_fee = NULL, operator_fee = NULL \
+             WHERE chain_id = $1 AND intent = $2",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(taken_at)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        sqlx::query(
+            "UPDATE cofferdam.postings SET anchored = $3, gas = NULL, fee = NULL \
+             WHERE chain_id = $1 AND intent = $2",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(anchored)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        tx.commit().await.map_err(StoreError::database(doing))
+    }
+
+    /// Writes down that nothing about an intent can change any more.
+    pub async fn settle(&self, intent: &Intent) -> Result<()> {
+        let mut tx = self.fenced().await?;
+        sqlx::query(
+            "UPDATE cofferdam.transactions SET settled = true, raw = NULL \
+             WHERE chain_id = $1 AND intent = $2",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("settle a transaction"))?;
+        tx.commit().await.map_err(StoreError::database("settle a transaction"))
+    }
+}
+
+/// A sum in parts that differ by one at most and add up to it.
+fn shares(sum: U256, parts: usize) -> impl Iterator<Item = U256> {
+    let of = U256::from(parts.max(1));
+    let (each, rest) = (sum / of, sum % of);
+    let share = move |n: usize| each + U256::from(u8::from(U256::from(n) < rest));
+    (0..parts).map(share)
+}
+
+fn wei(row: &PgRow, column: &'static str) -> Result<u128> {
+    row.value::<String>(column)?.parse().map_err(|_| StoreError::Corrupt { column })
+}

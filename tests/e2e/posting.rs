@@ -1,0 +1,514 @@
+//! Whatever happens to the daemon's transactions, every batch is on the chain once; and where the chain
+//! has something else, it wins and the tenant is halted.
+
+use std::time::Duration;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256, address},
+    providers::Provider,
+    signers::local::PrivateKeySigner,
+    sol_types::SolCall,
+};
+use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
+use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE};
+use cofferdam_indexer::Indexer;
+use cofferdam_store::{Intent, Mirror, SealedBatch, Sealer};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::support::{CHAIN_ID, LIMIT, Stack, records, run};
+
+/// Anvil's first account, which anchors on a devnet and is unlocked on every Anvil.
+const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+const ANCHORER: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+const POLL: Duration = Duration::from_millis(50);
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A stack whose daemon can be watched while things happen to its transactions.
+struct World {
+    stack: Stack,
+    chain: Chain,
+    sealer: Sealer,
+}
+
+/// A running daemon.
+struct Daemon {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Ends it as it should be ended.
+    async fn end(self) {
+        self.stop.send(true).unwrap();
+        for task in self.tasks {
+            timeout(LIMIT, task).await.expect("it stops").unwrap();
+        }
+    }
+
+    /// Ends it without a word: its lease stays.
+    fn vanish(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl World {
+    async fn with(records: &str) -> Self {
+        let stack = Stack::with(records).await;
+        let chain = stack.chain().await;
+        let sealer = Sealer::connect(&stack.runtime_url(), CHAIN_ID).await.unwrap();
+        Self { stack, chain, sealer }
+    }
+
+    /// A daemon that is quick to lose its patience.
+    async fn daemon(&self) -> Daemon {
+        let key: PrivateKeySigner = KEY.parse().unwrap();
+        let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
+        let posting = PostPolicy {
+            patience: Duration::from_millis(600),
+            max_fee: 100_000_000_000,
+            lease: LEASE,
+            ..PostPolicy::default()
+        };
+        let anchorer =
+            Anchorer::new(self.sealer.clone(), Sender::new(self.chain.clone(), key), policy)
+                .posting(posting);
+        let mirror = Mirror::connect(&self.stack.runtime_url(), CHAIN_ID).await.unwrap();
+        let from = mirror.deployment().await.unwrap().unwrap().from_block;
+        let indexer = Indexer::new(mirror, self.chain.clone(), from);
+        let (stop, stopped) = watch::channel(false);
+        let also = stopped.clone();
+        let tasks = vec![
+            tokio::spawn(async move { anchorer.run(POLL, stopped).await }),
+            tokio::spawn(async move { indexer.run(POLL, also).await }),
+        ];
+        Daemon { stop, tasks }
+    }
+
+    async fn ask(&self, method: &'static str, params: impl serde::Serialize) -> Value {
+        let answer = self.chain.provider().raw_request(method.into(), json!(params)).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Blocks come by themselves for every transaction, or only when asked for.
+    async fn automine(&self, on: bool) {
+        self.ask("evm_setAutomine", [on]).await;
+    }
+
+    async fn mine(&self) {
+        self.ask("evm_mine", [(); 0]).await;
+    }
+
+    async fn reorg(&self, depth: u64) {
+        self.ask("anvil_reorg", (depth, [(); 0])).await;
+    }
+
+    async fn set_balance(&self, wei: U256) {
+        self.ask("anvil_setBalance", (ANCHORER, wei)).await;
+    }
+
+    async fn append(&self, tenant: &str, numbers: std::ops::Range<usize>) {
+        self.stack.append(&records(tenant, numbers)).await;
+    }
+
+    /// Waits until something is so.
+    async fn until<T>(&self, what: &str, mut now: impl AsyncFnMut() -> Option<T>) -> T {
+        let waiting = async {
+            loop {
+                if let Some(found) = now().await {
+                    return found;
+                }
+                sleep(POLL).await;
+            }
+        };
+        match timeout(LIMIT, waiting).await {
+            Ok(found) => found,
+            Err(_) => panic!("never happened: {what}; {:#?}", self.sealer.unsettled().await),
+        }
+    }
+
+    /// Waits until every entry of the tenants is anchored and mirrored.
+    async fn settled(&self, entries: u64) {
+        self.until("everything is anchored", async || {
+            let stages = self.sealer.stages().await.unwrap();
+            let included: u64 = stages.values().map(|stages| stages.included).sum();
+            (included == entries).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for a transaction in the pool, and tells what the ledger knows of it.
+    async fn pending(&self) -> Intent {
+        self.until("a transaction in the pool", async || {
+            let content = self.ask("txpool_content", [(); 0]).await;
+            let pending = content["pending"].as_object().unwrap().values();
+            let transactions = pending.flat_map(|by_nonce| by_nonce.as_object().unwrap().values());
+            let hashes: Vec<B256> =
+                transactions.map(|tx| tx["hash"].as_str().unwrap().parse().unwrap()).collect();
+            let intents = self.sealer.unsettled().await.unwrap();
+            intents
+                .into_iter()
+                .find(|intent| intent.attempts.iter().any(|attempt| hashes.contains(&attempt.hash)))
+        })
+        .await
+    }
+
+    /// Somebody else who has the key uses a nonce, at a price that nobody beats.
+    async fn foreign(&self, nonce: Option<u64>, to: Address, calldata: Bytes) {
+        let price = U256::from(90_000_000_000_u64);
+        let mut request = json!({
+            "from": ANCHORER, "to": to, "input": calldata, "gas": U256::from(500_000),
+            "maxFeePerGas": price, "maxPriorityFeePerGas": price,
+        });
+        if let Some(nonce) = nonce {
+            request["nonce"] = json!(U256::from(nonce));
+        }
+        self.ask("eth_sendTransaction", [request]).await;
+    }
+
+    /// The same of a batch, with this root.
+    async fn foreign_anchor(&self, nonce: Option<u64>, batch: &SealedBatch, root: B256) {
+        let call = AuditAnchor::anchorCall {
+            tenantId: batch.tenant.as_b256(),
+            firstSeq: batch.first_seq.get(),
+            count: batch.count,
+            root,
+        };
+        self.foreign(nonce, self.chain.contract(), call.abi_encode().into()).await;
+    }
+
+    /// The latest batch of a tenant.
+    async fn last_batch(&self, tenant: &str) -> SealedBatch {
+        let id = self.stack.tenant(tenant).await;
+        let mut tx = self.sealer.tenant(id).await.unwrap();
+        *tx.batches().await.unwrap().last().unwrap()
+    }
+
+    /// Every sealed batch of a tenant is on the chain exactly once, in order, and nothing was halted.
+    async fn each_once(&self, tenant: &str) {
+        let snapshot = self.stack.snapshot().await;
+        assert_eq!(snapshot.incidents, []);
+        let log = snapshot.named(tenant);
+        let head = self.chain.head().await.unwrap().number;
+        let id = self.stack.tenant(tenant).await;
+        let events = self.chain.anchored(id, 0, head).await.unwrap();
+        let on_chain: Vec<B256> = events
+            .into_iter()
+            .map(|logged| match logged.event {
+                cofferdam_contracts::Event::Anchored(batch) => batch.root.into(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let sealed: Vec<B256> = log.batches.iter().map(|batch| batch.root.into()).collect();
+        assert_eq!(on_chain, sealed);
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_to_a_transaction_each_batch_is_anchored_once() {
+    let world = World::with(&records("acme", 0..2)).await;
+    let daemon = world.daemon().await;
+
+    // Stuck under a base fee that rose: its fee is raised until it is mined.
+    world.automine(false).await;
+    world.append("acme", 2..3).await;
+    let stuck = world.pending().await;
+    let price = U256::from(stuck.attempts[0].max_fee * 3);
+    world.ask("anvil_setNextBlockBaseFeePerGas", [price]).await;
+    world.mine().await;
+    world
+        .until("a raised fee", async || {
+            let intents = world.sealer.unsettled().await.unwrap();
+            let raised = intents.iter().find(|intent| intent.id == stuck.id)?;
+            (raised.attempts.last()?.max_fee > stuck.attempts[0].max_fee * 3).then_some(())
+        })
+        .await;
+    world.automine(true).await;
+    world.mine().await;
+    world.settled(3).await;
+    world.each_once("acme").await;
+    world.ask("anvil_setNextBlockBaseFeePerGas", [U256::from(1_000_000_000)]).await;
+    world.mine().await;
+
+    // Dropped by the node: sent again as it was.
+    world.automine(false).await;
+    world.append("acme", 3..4).await;
+    let dropped = world.pending().await;
+    for attempt in &dropped.attempts {
+        world.ask("anvil_dropTransaction", [attempt.hash]).await;
+    }
+    assert_eq!(world.pending().await.id, dropped.id);
+    world.automine(true).await;
+    world.mine().await;
+    world.settled(4).await;
+
+    // Replaced by whoever else has the key: the batch goes out under the next nonce.
+    world.automine(false).await;
+    world.append("acme", 4..5).await;
+    let replaced = world.pending().await;
+    world.foreign(Some(replaced.nonce), ANCHORER, Bytes::new()).await;
+    world.mine().await;
+    let again = world
+        .until("another nonce", async || {
+            let intents = world.sealer.unsettled().await.unwrap();
+            intents.into_iter().find(|intent| intent.nonce > replaced.nonce)
+        })
+        .await;
+    assert_eq!(again.nonce, replaced.nonce + 1);
+    world.automine(true).await;
+    world.mine().await;
+    world.settled(5).await;
+    world.each_once("acme").await;
+
+    // Front-run by the same batch: it is adopted, and nothing is sent again.
+    world.automine(false).await;
+    world.append("acme", 5..6).await;
+    let beaten = world.pending().await;
+    let batch = world.last_batch("acme").await;
+    world.foreign_anchor(Some(beaten.nonce), &batch, batch.root.into()).await;
+    world.mine().await;
+    world.automine(true).await;
+    world.settled(6).await;
+    world.each_once("acme").await;
+    let newest = world.sealer.unsettled().await.unwrap().iter().map(|intent| intent.nonce).max();
+    assert_eq!(newest, Some(beaten.nonce), "sent again");
+
+    // The wallet is empty: said, waited for, and gone on with.
+    world.set_balance(U256::ZERO).await;
+    world.append("acme", 6..7).await;
+    world
+        .until("a word about funds", async || {
+            let waiting = world.sealer.leader().await.unwrap()?.waiting?;
+            waiting.contains("send it funds").then_some(())
+        })
+        .await;
+    let status = world.stack.json("status").await;
+    assert!(status["waiting"].as_str().unwrap().contains("send it funds"), "{status}");
+    world.set_balance(U256::from(10).pow(U256::from(20))).await;
+    world.settled(7).await;
+    assert_eq!(world.sealer.leader().await.unwrap().unwrap().waiting, None);
+
+    // A daemon that vanishes with something under way is succeeded by another one.
+    world.automine(false).await;
+    world.append("acme", 7..8).await;
+    let under_way = world.pending().await;
+    let successor = world.daemon().await;
+    daemon.vanish();
+    let epoch = world.sealer.leader().await.unwrap().unwrap().epoch;
+    world
+        .until("a successor", async || {
+            (world.sealer.leader().await.unwrap()?.epoch > epoch).then_some(())
+        })
+        .await;
+    world.automine(true).await;
+    world.mine().await;
+    world.settled(8).await;
+    let known = world.sealer.unsettled().await.unwrap();
+    assert!(known.iter().any(|intent| intent.id == under_way.id), "not taken up: {known:#?}");
+    world.each_once("acme").await;
+    successor.end().await;
+    let leader = world.sealer.leader().await.unwrap().unwrap();
+    assert!(leader.remaining.is_zero(), "not given up: {leader:?}");
+
+    // What it all cost is booked, and adds up.
+    let costs = world.stack.json("costs").await;
+    let wei = |value: &Value| value.as_str().unwrap().parse::<U256>().unwrap();
+    assert_eq!(wei(&costs["feeWei"]), wei(&costs["tenants"][0]["feeWei"]));
+    // All but the one that somebody else paid for.
+    assert_eq!(costs["tenants"][0]["batches"], world.last_batch("acme").await.index.get());
+}
+
+#[tokio::test]
+async fn batches_that_a_reorg_takes_back_are_anchored_again_once() {
+    let world = World::with(&records("acme", 0..2)).await;
+    let daemon = world.daemon().await;
+    for (step, depth) in [1, 2, 5, 20].into_iter().enumerate() {
+        for _ in 0..depth {
+            world.mine().await;
+        }
+        let next = 2 + step;
+        world.append("acme", next..next + 1).await;
+        world.settled(next as u64 + 1).await;
+        let before = world.last_batch("acme").await.anchored.unwrap();
+        world.reorg(depth).await;
+        world
+            .until("another block", async || {
+                let now = world.last_batch("acme").await.anchored?;
+                (now.position.block_hash != before.position.block_hash).then_some(())
+            })
+            .await;
+        world.each_once("acme").await;
+    }
+
+    // A stranger's transaction goes too, and leaves a gap before ours: it is filled.
+    world.foreign(None, ANCHORER, Bytes::new()).await;
+    world.append("acme", 6..7).await;
+    world.settled(7).await;
+    let ours = world.last_batch("acme").await.anchored.unwrap().position.block_number;
+    let head = world.chain.head().await.unwrap().number;
+    world.reorg(head - ours + 2).await;
+    world
+        .until("a filled gap", async || {
+            let now = world.last_batch("acme").await.anchored?;
+            let canonical = world.chain.header(now.position.block_number.into()).await.unwrap()?;
+            (canonical.hash == now.position.block_hash).then_some(())
+        })
+        .await;
+    world.settled(7).await;
+    world.each_once("acme").await;
+    let filler = world.sealer.unsettled().await.unwrap();
+    assert!(filler.iter().any(|intent| intent.items == 0), "{filler:#?}");
+
+    // Deep enough, it is final, and settled in the ledger.
+    for _ in 0..66 {
+        world.mine().await;
+    }
+    world
+        .until("final", async || {
+            let stages = world.sealer.stages().await.unwrap();
+            let all = stages.values().all(|it| (it.safe, it.last_final) == (7, 7));
+            (all && world.sealer.unsettled().await.unwrap().is_empty()).then_some(())
+        })
+        .await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn i9_what_the_contract_says_wins_and_halts_that_tenant_alone() {
+    let names = ["acme", "globex", "initech"];
+    let first: String = names.iter().map(|name| records(name, 0..2)).collect();
+    let world = World::with(&first).await;
+    let daemon = world.daemon().await;
+    let halted = async |name: &str| {
+        let id = world.stack.tenant(name).await;
+        let heads = world.sealer.heads().await.unwrap();
+        heads.into_iter().find(|head| head.tenant == id).unwrap().halted
+    };
+
+    // Another root at our position: a stolen key was quicker.
+    world.automine(false).await;
+    world.append("acme", 2..3).await;
+    let beaten = world.pending().await;
+    let batch = world.last_batch("acme").await;
+    world.foreign_anchor(Some(beaten.nonce), &batch, B256::repeat_byte(6)).await;
+    world.mine().await;
+    world.automine(true).await;
+    let why = world.until("a halt", async || halted("acme").await).await;
+    assert!(why.starts_with("different-batch"), "{why}");
+
+    // A counter ahead of ours: a batch that was never sealed here.
+    let mut unknown = world.last_batch("globex").await;
+    unknown.first_seq = (unknown.first_seq.get() + unknown.count).into();
+    world.foreign_anchor(None, &unknown, B256::repeat_byte(7)).await;
+    world.append("globex", 2..3).await;
+    let why = world.until("a halt", async || halted("globex").await).await;
+    assert!(why.starts_with("chain-ahead") || why.starts_with("unknown-batch"), "{why}");
+
+    // The third one goes on.
+    world.append("initech", 2..3).await;
+    world
+        .until("the other tenant's batch", async || {
+            let anchored = world.last_batch("initech").await;
+            (anchored.first_seq.get() == 2 && anchored.anchored.is_some()).then_some(())
+        })
+        .await;
+    assert_eq!(halted("initech").await, None);
+
+    // What differs cannot be decided away.
+    for name in ["acme", "globex"] {
+        let mut resolve =
+            world.stack.cofferdam(&format!("incident resolve --yes --json --tenant {name}"));
+        let answer = run(&mut resolve).await.exits(1).json();
+        assert_eq!(answer["resolved"], false);
+        assert!(halted(name).await.is_some());
+    }
+    let listed = world.stack.json("incident list").await;
+    assert_eq!(listed["halted"].as_array().unwrap().len(), 2, "{listed}");
+
+    // A reorg takes the foreign batch of globex back: then it can.
+    daemon.end().await;
+    let (head, id) = (world.chain.head().await.unwrap().number, world.stack.tenant("globex").await);
+    let foreign = world.chain.anchored(id, 0, head).await.unwrap().last().unwrap().block_number;
+    world.reorg(head - foreign + 1).await;
+    let daemon = world.daemon().await;
+    world
+        .until("a resolved incident", async || {
+            let would = run(&mut world.stack.cofferdam("incident resolve --tenant globex")).await;
+            (would.code == Some(0)).then_some(())
+        })
+        .await;
+    assert!(halted("globex").await.is_some(), "nothing is done without --yes");
+    world.stack.json("incident resolve --tenant globex --yes").await;
+    world
+        .until("globex going on", async || world.last_batch("globex").await.anchored.map(drop))
+        .await;
+    assert_eq!(halted("globex").await, None);
+
+    // Other code at the contract's address halts everything, until it is back and an operator says so.
+    let contract = world.chain.contract();
+    let code = world.chain.provider().get_code_at(contract).await.unwrap();
+    world.ask("anvil_setCode", (contract, Bytes::from_static(&[0xfe]))).await;
+    world.until("everything halted", async || world.sealer.all_halted().await.unwrap()).await;
+    let refused = run(&mut world.stack.cofferdam("incident resolve --everything --yes")).await;
+    refused.fails_saying(1, &["code"]);
+    world.ask("anvil_setCode", (contract, code)).await;
+    world.append("initech", 3..4).await;
+    sleep(Duration::from_millis(300)).await;
+    assert!(world.last_batch("initech").await.first_seq.get() < 3, "sealed while halted");
+    world.stack.json("incident resolve --everything --yes").await;
+    world
+        .until("initech going on", async || {
+            let batch = world.last_batch("initech").await;
+            (batch.first_seq.get() == 3).then_some(batch.anchored).flatten().map(drop)
+        })
+        .await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_bit_flipped_between_seal_and_post_halts_and_names_the_entry() {
+    let world = World::with(&(records("acme", 0..2) + &records("globex", 0..2))).await;
+    // Sealed, and not posted for want of funds.
+    world.set_balance(U256::ZERO).await;
+    world.append("acme", 2..6).await;
+    world.append("globex", 2..3).await;
+    let daemon = world.daemon().await;
+    world.until("a word about funds", async || world.sealer.leader().await.unwrap()?.waiting).await;
+    daemon.end().await;
+    world.stack.json("devnet tamper --tenant acme --seq 4").await;
+    world.set_balance(U256::from(10).pow(U256::from(20))).await;
+    let round = run(&mut world.stack.cofferdam("anchor --once --json")).await.exits(1).json();
+    assert_eq!([&round["anchored"], &round["sealed"]], [1, 0], "{round}");
+    let reason = round["troubled"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("entry 4"), "{reason}");
+    let why = world.stack.json("incident list").await["halted"][0]["reason"].clone();
+    assert!(why.as_str().unwrap().starts_with("tampered"), "{why}");
+
+    // Put back, and decided on, it goes out as it was sealed.
+    world.stack.json("devnet tamper --tenant acme --seq 4").await;
+    world.stack.json("incident resolve --tenant acme --yes").await;
+    world.stack.anchor().await;
+    let log = world.stack.snapshot().await;
+    let acme = log.named("acme");
+    assert_eq!(acme.anchored.len(), acme.batches.len());
+}
+
+/// Anvil has no GasPriceOracle: a contract that answers everything with one number stands in for it.
+#[tokio::test]
+async fn what_an_op_stack_chain_takes_beside_is_asked_where_it_can_be() {
+    let ground = crate::ground::Ground::start().await;
+    let raw = Bytes::from_static(&[2, 3, 4]);
+    assert_eq!(ground.chain.surcharge(&raw, 50_000).await.unwrap(), U256::ZERO);
+    // PUSH2 1000, MSTORE at 0, RETURN 32 bytes.
+    let code = Bytes::from_static(&[0x61, 0x03, 0xe8, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3]);
+    let request = ground
+        .chain
+        .provider()
+        .raw_request::<_, Value>("anvil_setCode".into(), (GAS_PRICE_ORACLE, code));
+    request.await.unwrap();
+    assert_eq!(ground.chain.surcharge(&raw, 50_000).await.unwrap(), U256::from(2_000));
+}
