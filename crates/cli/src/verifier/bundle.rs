@@ -9,7 +9,8 @@ use std::{
 use alloy::eips::BlockNumberOrTag;
 use cofferdam_bundle::{StreamError, Verified};
 use cofferdam_core::{
-    BlockHeader, BundleBatch, BundleError, CheckedBundle, Level, Manifest, Policy, ProofError,
+    BlockHeader, BundleBatch, BundleError, CheckedBundle, Level, Manifest, Policy, PolicyRecord,
+    ProofError, ScopeRecord,
 };
 use eyre::{Result, WrapErr, bail};
 use serde_json::json;
@@ -120,11 +121,46 @@ fn told(checked: &CheckedBundle, reached: Reached) -> Valid {
             ("entries", entries.to_string()),
             ("batches", batches.to_string()),
             ("history root", history.root.to_string()),
-            ("policies, by the exporter's word", format!("{policies:#?}")),
-            ("scopes, by the exporter's word", format!("{scopes:#?}")),
+            ("policies, by the exporter's word", lines(policies, policy)),
+            ("scopes, by the exporter's word", lines(scopes, scope)),
         ],
         unsaid: String::new(),
     }
+}
+
+/// One a line.
+fn lines<T>(all: &[T], line: fn(&T) -> String) -> String {
+    if all.is_empty() {
+        return "none".to_owned();
+    }
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn policy(record: &PolicyRecord) -> String {
+    let PolicyRecord { version, policy_hash, verdict_signer, .. } = record;
+    let recorded = rfc3339(record.recorded_at);
+    if policy_hash.is_zero() {
+        return format!("version {version}: a revocation, recorded at {recorded}");
+    }
+    let (from, to) = (rfc3339(record.not_before), rfc3339(record.not_after));
+    format!(
+        "version {version}: {policy_hash}, verdicts by {verdict_signer}, from {from} to {to}, recorded \
+         at {recorded}"
+    )
+}
+
+fn scope(record: &ScopeRecord) -> String {
+    let ScopeRecord { agent, capability, native_max, token_max, target, selector, .. } = record;
+    let (from, to) = (rfc3339(record.not_before), rfc3339(record.not_after));
+    let recorded = rfc3339(record.recorded_at);
+    let calls = match target.is_zero() {
+        true => String::new(),
+        false => format!(", calls of {target} {selector}"),
+    };
+    format!(
+        "agent {agent}, capability {capability}: at most {native_max} wei and {token_max} units of a token \
+         a call{calls}, from {from} to {to}, recorded at {recorded}"
+    )
 }
 
 /// Asks one endpoint. The outer error is "could not tell".
