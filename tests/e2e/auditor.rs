@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::{
     receipts::stack,
-    support::{Stack, program, records, run},
+    support::{Outcome, Stack, program, records, run},
 };
 
 async fn receipt(stack: &Stack, options: &str) -> String {
@@ -170,4 +170,113 @@ async fn a_tenants_history_is_read_from_the_chain_alone() {
     unreachable.args(["audit", "--tenant", &address, "--rpc-url", "http://127.0.0.1:9/"]);
     run(&mut unreachable).await.fails_saying(2, &["cannot read the chain id"]);
     run(program().args(["audit", "--tenant", &address])).await.fails_saying(2, &["--rpc-url"]);
+}
+
+/// The second verifier, which shares no code with the first, asks the same chain.
+async fn second(stack: &Stack, path: &Path) -> Outcome {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/verifier/run.mjs");
+    let mut node = Command::new("node");
+    node.arg(script).arg(path).arg("--policy").arg(stack.data().join("verifier.json"));
+    run(&mut node).await
+}
+
+#[tokio::test]
+async fn two_verifiers_agree_on_what_the_chain_says() {
+    let stack = stack().await;
+    let mut receipts = vec![receipt(&stack, "--tenant acme --seq 2").await];
+    for n in 5..7 {
+        stack.append(&records("acme", n..n + 1)).await;
+        stack.anchor().await;
+    }
+    receipts.push(receipt(&stack, "--tenant acme --seq 5 --disclose actor").await);
+    let good: Value = serde_json::from_str(&receipts[0]).unwrap();
+    let hash = format!("0x{}", "1".repeat(64));
+    for (pointer, value) in [
+        ("/anchor/transaction", json!(hash)),
+        ("/anchor/logIndex", json!("77")),
+        ("/anchor/blockHash", json!(hash)),
+        ("/batch/anchoredAt", json!("1")),
+        ("/history/batches", json!("9")),
+        ("/chainId", json!("1")),
+        ("/entry/seed", json!(hash)),
+        ("/state", json!("pending")),
+    ] {
+        let mut changed = good.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        receipts.push(changed.to_string());
+    }
+    for (n, text) in receipts.iter().enumerate() {
+        let path = stack.file("receipt.json", text);
+        let first = run(&mut verify(&stack, &path)).await;
+        let second = second(&stack, &path).await.exits(first.code.unwrap()).json();
+        let first = first.json();
+        assert_eq!(second["valid"], first["valid"], "{n}: {second} {first}");
+        assert_eq!(second["entryHash"], first["entryHash"], "{n}: {second} {first}");
+        if n < 2 {
+            assert_eq!((&first["valid"], &second["level"]), (&json!(true), &json!(3)));
+        } else {
+            assert_eq!(second["check"], first["check"], "{n}: {second} {first}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_is_complete_or_is_refused() {
+    let stack = stack().await;
+    for n in 5..8 {
+        stack.append(&records("acme", n..n + 1)).await;
+        stack.anchor().await;
+    }
+    let path = stack.dir().join("acme.bundle");
+    let export = |options: &str| {
+        let mut export = stack.cofferdam("bundle --tenant acme --json --out");
+        export.arg(&path).args(options.split(' '));
+        export
+    };
+    // Nothing is final yet.
+    run(&mut export("--block finalized")).await.fails_saying(1, &["no batch at block"]);
+    let made = run(&mut export("--block latest")).await.exits(0).json();
+    assert_eq!(
+        (&made["entries"], &made["firstBatch"], &made["lastBatch"]),
+        (&json!(8), &json!("0"), &json!("3"))
+    );
+    let found = run(&mut verify(&stack, &path)).await.exits(0).json();
+    assert_eq!(
+        (&found["level"], &found["complete"], &found["toTheEnd"]),
+        (&json!(3), &json!(true), &json!(true))
+    );
+    assert_eq!((&found["entries"], &found["historyRoot"]), (&json!(8), &made["historyRoot"]));
+
+    // With the block's hash, nobody needs to be asked.
+    let mut offline = program();
+    let chain = stack.chain().await;
+    offline.args(["verify", "--json", "--chain-id", "31337", "--contract"]);
+    offline.arg(chain.contract().to_string()).args(["--code-hash", &chain.code_hash().to_string()]);
+    offline.args(["--block-hash", made["blockHash"].as_str().unwrap()]).arg(&path);
+    assert_eq!(run(&mut offline).await.exits(0).json()["level"], 2);
+
+    // It stays true as the chain goes on, and a range of it is as good.
+    stack.append(&records("acme", 8..9)).await;
+    stack.anchor().await;
+    run(&mut verify(&stack, &path)).await.exits(0);
+    let range = "--first-batch 1 --last-batch 2 --withhold payload --block latest";
+    run(&mut export(range)).await.exits(0);
+    let found = run(&mut verify(&stack, &path)).await.exits(0).json();
+    assert_eq!(
+        (&found["entries"], &found["firstSeq"], &found["lastSeq"]),
+        (&json!(2), &json!("5"), &json!("6"))
+    );
+    assert_eq!(found["toTheEnd"], false);
+    run(&mut export("--first-batch 5 --block latest")).await.fails_saying(1, &["batches 0 to 4"]);
+
+    // What was tampered with is not written, and leaves nothing behind.
+    let written = fs::read(&path).unwrap();
+    stack.json("devnet tamper --tenant acme --seq 6").await;
+    run(&mut export("--block latest")).await.fails_saying(1, &["not what was anchored"]);
+    assert_eq!(fs::read(&path).unwrap(), written);
+    let names = fs::read_dir(stack.dir()).unwrap().map(|it| it.unwrap().file_name());
+    let left: Vec<_> = names.filter(|it| it.to_string_lossy().contains("acme.bundle")).collect();
+    assert_eq!(left, ["acme.bundle"]);
+    let cut = stack.file("cut.bundle", &written[..written.len() - 9]);
+    run(&mut verify(&stack, &cut)).await.exits(1);
 }

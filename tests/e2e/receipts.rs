@@ -276,7 +276,7 @@ async fn hostile_receipts_are_refused_and_unreadable_ones_are_not_judged() {
     run(&mut verify(absent.clone(), policy.clone())).await.fails_saying(2, &["absent.json"]);
     let empty = stack.dir().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    run(&mut verify(empty, policy)).await.fails_saying(2, &["no receipts"]);
+    run(&mut verify(empty, policy)).await.fails_saying(2, &["no receipts or bundles"]);
     run(&mut verify(receipt.clone(), absent)).await.fails_saying(2, &["absent.json"]);
     let nonsense = stack.file("policy.json", "{\"chainId\":31337}");
     run(&mut verify(receipt, nonsense)).await.fails_saying(2, &["not a verifier policy"]);

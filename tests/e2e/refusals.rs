@@ -1,13 +1,17 @@
 //! Chains, keys and options that must be refused by name, and secrets that no error may tell.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Stdio};
 
 use alloy::providers::Provider;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
 
 use crate::{
     shared::Shared,
-    support::{Stack, environment, program, record, run, run_with_input},
+    support::{LIMIT, Stack, environment, program, record, run, run_with_input},
 };
 
 /// The commands that talk to the chain and the database.
@@ -136,7 +140,7 @@ async fn an_endpoint_that_does_not_answer_and_no_secret_told() {
     let port = closed_port();
     let url = format!("http://ann:hunter2@127.0.0.1:{port}/v2/k3y-in-path?token=t0ken");
     let endpoint = format!("http://127.0.0.1:{port}");
-    for command in [&ON_CHAIN[..], &["run", "receipt --tenant acme --seq 0"]].concat() {
+    for command in [&ON_CHAIN[..], &["receipt --tenant acme --seq 0"]].concat() {
         // `receipt` needs to ask only when nobody says which chain it is.
         let mut command_line = shared.stack.cofferdam(command);
         command_line.env("RPC_URL", &url).env_remove("CHAIN_ID").args(["--log", "debug"]);
@@ -150,6 +154,23 @@ async fn an_endpoint_that_does_not_answer_and_no_secret_told() {
         untold(&outcome.stderr, &["hunter2", "k3y-in-path", "t0ken"]);
         untold(&outcome.stdout, &["hunter2", "k3y-in-path", "t0ken"]);
     }
+
+    // A daemon waits for it instead, and says so.
+    let mut command_line = shared.stack.cofferdam("run");
+    command_line.env("RPC_URL", &url).env_remove("CHAIN_ID").args(["--log", "debug"]);
+    let mut daemon = command_line.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let waits = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            untold(&line, &["hunter2", "k3y-in-path", "t0ken"]);
+            if line.contains("cannot start yet") {
+                return line;
+            }
+        }
+        panic!("it gave up");
+    };
+    let said = timeout(LIMIT, waits).await.expect("it says nothing");
+    assert!(said.contains(&endpoint) && said.contains("cannot read the chain id"), "{said}");
 }
 
 #[tokio::test]

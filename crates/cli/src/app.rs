@@ -56,6 +56,7 @@ enum Command {
     Incident(commands::incident::Args),
     Config(commands::config::Args),
     Receipt(commands::receipt::Args),
+    Bundle(commands::bundle::Args),
     Verify(commands::verify::Args),
     Audit(commands::audit::Args),
 }
@@ -105,6 +106,7 @@ pub fn main() -> ExitCode {
             Command::Incident(args) => commands::incident::run(args, &output).await,
             Command::Config(args) => commands::config::run(args, &output).await,
             Command::Receipt(args) => commands::receipt::run(args, &output).await,
+            Command::Bundle(args) => commands::bundle::run(args, &output).await,
             Command::Verify(args) => commands::verify::run(args, &output).await,
             Command::Audit(args) => commands::audit::run(args, &output).await,
         }

@@ -9,8 +9,8 @@ use alloy::{
 };
 use cofferdam_contracts::Chain;
 use cofferdam_core::{
-    BatchCommitment, BatchIndex, Finality, HistoryMerkle, Inclusion, Policy, ProofBlock, Receipt,
-    SlotProof, TenantId, covering_peak,
+    BatchCommitment, BatchIndex, BundleProof, Finality, HistoryMerkle, Inclusion, Policy,
+    ProofBlock, Receipt, SlotProof, TenantId, covering_peak,
     storage::{Head, head_slot, peak_slot},
 };
 use eyre::{Result, WrapErr, bail};
@@ -82,25 +82,63 @@ async fn prove(
     index: BatchIndex,
     number: u64,
 ) -> Result<ProofBlock> {
+    let batches = head_at(chain, tenant, number).await?.batches;
+    let height = covering_peak(index, batches)?.height;
+    let Proven { header, account_proof, slots } =
+        slots(chain, vec![head_slot(tenant), peak_slot(height, tenant)], number).await?;
+    let Ok([head, peak]) = <[_; 2]>::try_from(slots) else { bail!(FEWER) };
+    Ok(ProofBlock { header, account_proof, head, peak })
+}
+
+/// The proof of a tenant's head and of all its live peaks, highest first.
+pub(crate) async fn prove_all(
+    chain: &Chain,
+    tenant: TenantId,
+    number: u64,
+) -> Result<(Head, BundleProof)> {
+    let head = head_at(chain, tenant, number).await?;
+    let heights = (0..u64::BITS as u8).rev().filter(|height| head.batches >> height & 1 == 1);
+    let wanted = [head_slot(tenant)].into_iter().chain(heights.map(|it| peak_slot(it, tenant)));
+    let Proven { header, account_proof, slots: mut peaks } =
+        slots(chain, wanted.collect(), number).await?;
+    if peaks.is_empty() {
+        bail!(FEWER);
+    }
+    let slot = peaks.remove(0);
+    Ok((head, BundleProof { header, account_proof, head: slot, peaks }))
+}
+
+const FEWER: &str = "the endpoint proves fewer words than were asked for";
+
+async fn head_at(chain: &Chain, tenant: TenantId, number: u64) -> Result<Head> {
+    let slot = head_slot(tenant).into();
+    let word = chain.provider().get_storage_at(chain.contract(), slot).number(number).await?;
+    Ok(Head::from_word(word.into()))
+}
+
+/// What a node proves of some words.
+struct Proven {
+    header: Bytes,
+    account_proof: Vec<Bytes>,
+    slots: Vec<SlotProof>,
+}
+
+async fn slots(chain: &Chain, slots: Vec<B256>, number: u64) -> Result<Proven> {
     let (provider, contract) = (chain.provider(), chain.contract());
     let Some(block) = provider.get_block_by_number(number.into()).await? else {
         bail!("the endpoint has no block {number}");
     };
     let header = raw_header(chain, &block).await?;
-    let head = head_slot(tenant);
-    let word = provider.get_storage_at(contract, head.into()).number(number).await?;
-    let height = covering_peak(index, Head::from_word(word.into()).batches)?.height;
-    let slots = vec![head, peak_slot(height, tenant)];
     let answer = provider.get_proof(contract, slots.clone()).number(number).await?;
-    let mut words = slots.into_iter().zip(answer.storage_proof).map(|(slot, answer)| SlotProof {
+    if answer.storage_proof.len() != slots.len() {
+        bail!(FEWER);
+    }
+    let proven = slots.into_iter().zip(answer.storage_proof).map(|(slot, answer)| SlotProof {
         slot,
         value: answer.value.into(),
         proof: answer.proof,
     });
-    let (Some(head), Some(peak)) = (words.next(), words.next()) else {
-        bail!("the endpoint proves fewer words than were asked for");
-    };
-    Ok(ProofBlock { header, account_proof: answer.account_proof, head, peak })
+    Ok(Proven { header, account_proof: answer.account_proof, slots: proven.collect() })
 }
 
 /// The bytes whose hash is the block's.

@@ -1,6 +1,6 @@
 //! One spelling for bytes in text: `0x` and lowercase digits, exactly as many as the type has.
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, FixedBytes};
 use serde::{Deserialize, Deserializer, Serializer, de};
 use std::fmt;
 
@@ -111,6 +111,12 @@ pub(crate) mod fixed {
     }
 
     impl Fixed for B256 {
+        fn parse(text: &str) -> Result<Self, HexError> {
+            super::parse(text).map(Self)
+        }
+    }
+
+    impl Fixed for FixedBytes<4> {
         fn parse(text: &str) -> Result<Self, HexError> {
             super::parse(text).map(Self)
         }

@@ -2,7 +2,8 @@
 //! batches.
 
 use crate::{
-    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, TreeHash, root_from_path,
+    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, root_from_path,
+    tree::{append, fold},
 };
 use alloy_primitives::B256;
 
@@ -80,22 +81,13 @@ impl History {
     pub fn append(&mut self, commitment: BatchCommitment) -> Result<BatchIndex, HistoryError> {
         let index = self.batches;
         self.batches = index.checked_add(1).ok_or(HistoryError::Full)?;
-        let mut node = B256::from(commitment);
-        // As a binary counter carries: every trailing one bit is a peak that merges into the new
-        // one.
-        for _ in 0..index.trailing_ones() {
-            if let Some(left) = self.peaks.pop() {
-                node = HistoryTree::node(&left, &node);
-            }
-        }
-        self.peaks.push(node);
+        append::<HistoryTree>(&mut self.peaks, index, commitment.into());
         Ok(BatchIndex(index))
     }
 
     /// The root: the peaks folded from the right; zero while empty.
     pub fn root(&self) -> HistoryRoot {
-        let folded = self.peaks.iter().rev().copied();
-        folded.reduce(|right, left| HistoryTree::node(&left, &right)).unwrap_or_default().into()
+        fold::<HistoryTree>(&self.peaks).unwrap_or_default().into()
     }
 
     /// Succeeds only when `path` leads from batch `index` with this commitment to the peak that

@@ -10,6 +10,7 @@
 //! - [`verify_inclusion`]: the one verifier of paths, with exact lengths, generic over the hash.
 //! - [`Receipt`]: what an auditor is handed, [`Receipt::check`], which needs nothing but the receipt,
 //!   and [`Receipt::prove`], which needs a [`Policy`] with the hash of one block.
+//! - [`BundleCheck`]: a tenant's history in one text, line by line, and that nothing is missing in it.
 //! - [`json`], [`Timestamp`]: what a payload and a time must look like to be accepted.
 //! - [`mirror`]: the contracts' events as rows.
 //! - [`storage`]: where `AuditAnchor` keeps heads, peaks and nonces; [`BlockHeader`] and
@@ -34,6 +35,7 @@
 //! ```
 
 mod batch;
+mod bundle;
 mod bytes;
 mod entry;
 mod field;
@@ -53,6 +55,11 @@ mod trie;
 
 pub use alloy_primitives::{Address, B256, Bytes};
 pub use batch::{Batch, MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, batch_root};
+pub use bundle::{
+    BundleBatch, BundleCheck, BundleEntry, BundleError, BundleFirst, BundleHistory, BundleLast,
+    BundleLine, BundleProof, CheckedBundle, LaterBatch, MAX_LINE_BYTES, Manifest, PolicyRecord,
+    ProvenBundle, ScopeRecord, SignatureLine, manifest_digest,
+};
 pub use bytes::{
     BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,
     WrongLength,

@@ -28,6 +28,22 @@ pub(crate) mod decimal {
     }
 }
 
+/// The same for amounts, which 64 bits need not hold.
+pub(crate) mod wide {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(value: &u128, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u128, D::Error> {
+        let text = Cow::<'de, str>::deserialize(d)?;
+        let canonical = text == "0" || !text.starts_with(['0', '+']);
+        let value = text.parse().ok().filter(|_| canonical);
+        value.ok_or_else(|| de::Error::custom("expected a decimal integer below 2^128"))
+    }
+}
+
 macro_rules! position {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -3,10 +3,10 @@
 
 mod error;
 mod level;
-mod object;
-mod proof;
+pub(crate) mod object;
+pub(crate) mod proof;
 mod state;
-mod wire;
+pub(crate) mod wire;
 
 pub use error::ReceiptError;
 pub use level::{Level, Policy};

@@ -82,6 +82,23 @@ pub fn verify_inclusion<H: TreeHash>(
     }
 }
 
+/// Appends a leaf to a tree of `size` leaves that is kept as its peaks, highest first: as a binary
+/// counter carries, every trailing one bit is a peak that merges into the new one.
+pub(crate) fn append<H: TreeHash>(peaks: &mut Vec<H::Digest>, size: u64, leaf: H::Digest) {
+    let mut node = leaf;
+    for _ in 0..size.trailing_ones() {
+        if let Some(left) = peaks.pop() {
+            node = H::node(&left, &node);
+        }
+    }
+    peaks.push(node);
+}
+
+/// The root above these peaks: folded from the right; `None` of an empty tree.
+pub(crate) fn fold<H: TreeHash>(peaks: &[H::Digest]) -> Option<H::Digest> {
+    peaks.iter().rev().copied().reduce(|right, left| H::node(&left, &right))
+}
+
 /// A path has two parts: up to where it joins the right border every level has a sibling on either
 /// side; from there on only the left siblings that the bits of `index` name.
 fn shape(index: u64, size: u64) -> Result<(u32, u32), PathError> {

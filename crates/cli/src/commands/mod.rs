@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod append;
 pub(crate) mod audit;
+pub(crate) mod bundle;
 pub(crate) mod config;
 pub(crate) mod costs;
 pub(crate) mod devnet;

@@ -43,13 +43,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     id: Option<String>,
 
-    /// The only fields to disclose
-    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
-    disclose: Vec<FieldName>,
-
-    /// The only fields not to disclose
-    #[arg(long, value_name = "FIELD", value_delimiter = ',', conflicts_with = "disclose")]
-    withhold: Vec<FieldName>,
+    #[command(flatten)]
+    fields: FieldArgs,
 
     /// Where to write it; standard output when not given
     #[arg(long, value_name = "FILE")]
@@ -84,7 +79,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         bail!("tenant {} has no entry {which}", tenant.name);
     };
     let (mut receipt, commitments) =
-        make(&mut tx, &tenant, entry, args.disclosed(), &deployment, chain_id).await?;
+        make(&mut tx, &tenant, entry, args.fields.disclosed(), &deployment, chain_id).await?;
     if args.chain.rpc_url.is_some() {
         let chain = args.chain.connect().await?;
         if chain.contract() != deployment.contract {
@@ -115,9 +110,21 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Args {
+/// Which fields are told.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FieldArgs {
+    /// The only fields to disclose
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    disclose: Vec<FieldName>,
+
+    /// The only fields not to disclose
+    #[arg(long, value_name = "FIELD", value_delimiter = ',', conflicts_with = "disclose")]
+    withhold: Vec<FieldName>,
+}
+
+impl FieldArgs {
     /// The only fields to disclose; `None` for all of them, with the seed.
-    fn disclosed(&self) -> Option<Vec<FieldName>> {
+    pub(crate) fn disclosed(&self) -> Option<Vec<FieldName>> {
         match (&*self.disclose, &*self.withhold) {
             ([], []) => None,
             (disclosed, []) => Some(disclosed.into()),
@@ -125,6 +132,15 @@ impl Args {
                 Some(FieldName::ALL.into_iter().filter(|it| !withheld.contains(it)).collect())
             }
         }
+    }
+}
+
+/// As much of an entry as may be told.
+pub(crate) fn body(entry: StoredEntry, disclosed: Option<&[FieldName]>) -> EntryBody {
+    match (entry.seed, disclosed) {
+        (None, _) => EntryBody::Erased(entry.commitment),
+        (Some(seed), None) => EntryBody::Whole { seed, fields: entry.fields },
+        (Some(seed), Some(disclosed)) => EntryBody::partial(&seed, &entry.fields, disclosed),
     }
 }
 
@@ -138,11 +154,8 @@ async fn make(
     chain_id: u64,
 ) -> Result<(Receipt, Vec<BatchCommitment>)> {
     let seq = entry.seq;
-    let body = match (entry.seed, disclosed) {
-        (None, _) => EntryBody::Erased(entry.commitment),
-        (Some(seed), None) => EntryBody::Whole { seed, fields: entry.fields },
-        (Some(seed), Some(disclosed)) => EntryBody::partial(&seed, &entry.fields, &disclosed),
-    };
+    let (previous, commitment) = (entry.previous, entry.commitment);
+    let body = body(entry, disclosed.as_deref());
     let anchored = tx.anchored().await?;
     let commitments: Vec<_> = anchored.iter().map(|event| event.batch().commitment()).collect();
     let event = anchored.iter().find(|event| event.batch().leaf_index(seq).is_some());
@@ -151,7 +164,7 @@ async fn make(
         contract: deployment.contract,
         code_hash: deployment.code_hash,
         tenant: tenant.id,
-        entry: ReceiptEntry { seq, previous: entry.previous, body },
+        entry: ReceiptEntry { seq, previous, body },
         inclusion: None,
     };
     // A receipt that its own verifier refuses is never handed out.
@@ -162,7 +175,7 @@ async fn make(
         )
     };
     let Some(event) = event else {
-        if receipt.entry.body.commitment() != entry.commitment {
+        if receipt.entry.body.commitment() != commitment {
             bail!(refused("appended"));
         }
         return Ok((receipt, commitments));

@@ -2,18 +2,23 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
+    fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use cofferdam_contracts::Chain;
 use cofferdam_core::MAX_RECEIPT_BYTES;
 use cofferdam_store::Reader;
-use eyre::{Result, WrapErr, bail};
+use eyre::{Result, WrapErr, bail, eyre};
 use serde_json::{Value, json};
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     check::{self, Verdict},
@@ -25,7 +30,7 @@ use crate::{
 /// The exit code for "checked, and not true".
 const INVALID: u8 = 1;
 
-/// Verify receipts against the chain, or every entry in the database
+/// Verify receipts and bundles against the chain, or every entry in the database
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,11 +44,11 @@ With a receipt no database is needed, and nothing in the receipt is believed: ch
 from the options, the deployment file or the policy file, {\"chainId\", \"contract\"} and optionally {\"codeHash\",
 \"blockHashes\", \"fromBlock\", \"rpcUrl\"}. With code hash and block hash pinned, a receipt with a storage proof
 needs no endpoint at all. The level that was reached is said: 1 self-consistent (never enough to be valid),
-2 header-proved, 3 chain-confirmed, 4 final. Of a folder, every *.json in it is verified.
+2 header-proved, 3 chain-confirmed, 4 final. Of a folder, every *.json and *.bundle in it is verified.
 
 Exit codes: 0 valid, 1 invalid (which check failed is said), 2 could not tell (unreachable, unreadable).")]
 pub(crate) struct Args {
-    /// Receipts, or folders of them; without any, everything in the database is verified
+    /// Receipts, bundles, or folders of them; without any, everything in the database is verified
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -66,8 +71,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     if args.files.is_empty() {
         return database(&args, output).await;
     }
-    let endpoints = Arc::new(Endpoints::new(args.trust.trust()?));
-    let results = files(verifier::collect(&args.files)?, &endpoints, output).await?;
+    let endpoints = Endpoints::new(args.trust.trust()?);
+    let (endpoints, results) = files(verifier::collect(&args.files)?, endpoints, output).await?;
     if let Some(path) = &args.report {
         write_whole(path, &verifier::page(&endpoints, &results))?;
     }
@@ -76,14 +81,26 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
 
 // ---------------------------------------------------------------------- files
 
+/// What all files share.
+struct Work {
+    endpoints: Endpoints,
+    /// Bytes of files that were read.
+    read: Arc<AtomicU64>,
+    /// A bundle takes all cores by itself.
+    bundle: Mutex<()>,
+}
+
 /// Judges files, some more at once than there are cores, and tells of them in their own order.
 async fn files(
     files: Vec<PathBuf>,
-    endpoints: &Arc<Endpoints>,
+    endpoints: Endpoints,
     output: &Output,
-) -> Result<Vec<(PathBuf, Judgement)>> {
+) -> Result<(Endpoints, Vec<(PathBuf, Judgement)>)> {
     let at_once = 2 * std::thread::available_parallelism().map_or(2, usize::from);
-    let mut progress = output.progress("verifying", files.len() as u64, Unit::Entries);
+    let total = files.iter().filter_map(|it| Some(fs::metadata(it).ok()?.len())).sum();
+    let mut progress = output.progress("verifying", total, Unit::Bytes);
+    let read = Arc::new(AtomicU64::new(0));
+    let work = Arc::new(Work { endpoints, read: Arc::clone(&read), bundle: Mutex::default() });
     let mut results = Vec::with_capacity(files.len());
     let mut running = VecDeque::new();
     let mut waiting = files.into_iter();
@@ -91,25 +108,41 @@ async fn files(
         while running.len() < at_once
             && let Some(file) = waiting.next()
         {
-            let (path, endpoints) = (file.clone(), Arc::clone(endpoints));
-            running.push_back((file, tokio::spawn(async move { judge(&path, &endpoints).await })));
+            let (path, work) = (file.clone(), Arc::clone(&work));
+            running.push_back((file, tokio::spawn(async move { judge(path, &work).await })));
         }
-        let Some((file, judged)) = running.pop_front() else { break };
-        results.push((file, judged.await.wrap_err("verifying stopped")?));
-        progress.add(1);
+        let Some((file, mut task)) = running.pop_front() else { break };
+        let judged = loop {
+            match timeout(Duration::from_millis(200), &mut task).await {
+                Ok(judged) => break judged,
+                Err(_) => progress.set(read.load(Ordering::Relaxed)),
+            }
+        };
+        results.push((file, judged.wrap_err("verifying stopped")?));
+        progress.set(read.load(Ordering::Relaxed));
     }
     progress.done();
-    Ok(results)
+    let work = Arc::into_inner(work).ok_or_else(|| eyre!("verifying goes on"))?;
+    Ok((work.endpoints, results))
 }
 
-async fn judge(path: &Path, endpoints: &Endpoints) -> Judgement {
-    match read(path) {
-        Ok(bytes) => verifier::receipt(&bytes, endpoints).await,
+async fn judge(path: PathBuf, work: &Work) -> Judgement {
+    match read(&path) {
+        Ok(bytes) if bytes.starts_with(&cofferdam_bundle::MAGIC) => {
+            drop(bytes);
+            let _one = work.bundle.lock().await;
+            verifier::bundle(path, &work.endpoints, Arc::clone(&work.read)).await
+        }
+        Ok(bytes) => {
+            let judgement = verifier::receipt(&bytes, &work.endpoints).await;
+            work.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            judgement
+        }
         Err(error) => Judgement::Undecided(format!("{error:#}")),
     }
 }
 
-/// Reads a receipt, but not more of it than a receipt can have.
+/// Reads a file, but not more of it than a receipt can have; a bundle is read once more, in parts.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = vec![];
     File::open(path)

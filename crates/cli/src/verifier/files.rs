@@ -21,7 +21,7 @@ pub(crate) fn collect(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let before = files.len();
         walk(path, 0, &mut files)?;
         if files.len() == before {
-            bail!("there are no receipts (*.json) in {}", path.display());
+            bail!("there are no receipts or bundles (*.json, *.bundle) in {}", path.display());
         }
     }
     Ok(files)
@@ -41,7 +41,9 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry.path();
         if kind.is_dir() {
             walk(&path, depth + 1, files)?;
-        } else if kind.is_file() && path.extension().is_some_and(|it| it == "json") {
+        } else if kind.is_file()
+            && path.extension().is_some_and(|it| it == "json" || it == "bundle")
+        {
             files.push(path);
         }
     }

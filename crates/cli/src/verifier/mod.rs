@@ -1,6 +1,7 @@
 //! What an auditor does with a file from somebody they do not trust: no database, and at most some
 //! endpoints, which must agree.
 
+mod bundle;
 mod endpoints;
 mod files;
 mod history;
@@ -8,6 +9,7 @@ mod receipt;
 mod report;
 mod trust;
 
+pub(crate) use bundle::bundle;
 pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use files::collect;
 pub(crate) use history::{AnchoredBatch, read as history};

@@ -20,7 +20,8 @@ h1{font-size:1.6rem;margin:0 0 .2rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}\
 table{border-collapse:collapse;width:100%;margin:.5rem 0}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid #d8dee4}\
 th{font-weight:600;background:#f6f8fa}td{overflow-wrap:anywhere}\
-tr.invalid td{color:#b3261e}tr.unknown td{color:#7a4b00}tr.valid td{background:none;color:inherit}\
+tr.invalid td{color:#b3261e}tr.unknown td{color:#7a4b00}\
+.files td:first-child{width:16rem}.files tr.valid{background:none;color:inherit}\
 code,.hash{font:12.5px ui-monospace,monospace;overflow-wrap:anywhere}\
 dl{margin:0}dt{font-weight:600;margin-top:.2rem}dd{margin:0 0 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere}\
 summary{cursor:pointer}.small{color:#57606a;font-size:13px}";
@@ -61,7 +62,7 @@ pub(crate) fn page(endpoints: &Endpoints, results: &[(PathBuf, Judgement)]) -> S
     }
     page += &trusted(endpoints);
     page += &levels(results);
-    page += "<h2>Files</h2>\n<table>\n<tr><th>file<th>verdict<th>level<th>tenant<th>entry<th>anchored<th>what it says</tr>\n";
+    page += "<h2>Files</h2>\n<table class=\"files\">\n<tr><th>file<th>verdict<th>entry<th>anchored<th>what it says</tr>\n";
     for (file, judgement) in results {
         page += &row(&file.to_string_lossy(), judgement);
     }
@@ -118,13 +119,13 @@ fn row(file: &str, judgement: &Judgement) -> String {
         Judgement::Invalid(Refusal { check, reason }) => {
             let (check, reason) = (escaped(check), escaped(reason));
             return format!(
-                "<tr class=\"invalid\"><td>{file}<td>invalid<td>-<td>-<td>-<td>-<td>{check}: {reason}</tr>\n"
+                "<tr class=\"invalid\"><td>{file}<td>invalid<td colspan=\"3\">{check}: {reason}</tr>\n"
             );
         }
         Judgement::Undecided(reason) => {
             let reason = escaped(reason);
             return format!(
-                "<tr class=\"unknown\"><td>{file}<td>cannot tell<td>-<td>-<td>-<td>-<td>{reason}</tr>\n"
+                "<tr class=\"unknown\"><td>{file}<td>cannot tell<td colspan=\"3\">{reason}</tr>\n"
             );
         }
     };
@@ -142,10 +143,11 @@ fn row(file: &str, judgement: &Judgement) -> String {
     let (level, number) = (reached.level, reached.level.number());
     let proven = escaped(&reached.by());
     format!(
-        "<tr class=\"valid\"><td>{file}<td>valid<td>{number}, {level}<td class=\"hash\">{}<td>{}<td>{when}\
-         <br><span class=\"small\">{}; {proven}</span><td>{text}{}</tr>\n",
-        escaped(tenant),
+        "<tr class=\"valid\"><td>{file}<td>valid<br><span class=\"small\">{number}, {level}</span>\
+         <td>{}<br><span class=\"small\">of tenant <code>{}</code></span>\
+         <td>{when}<br><span class=\"small\">{}; {proven}</span><td>{text}{}</tr>\n",
         escaped(entries),
+        escaped(tenant),
         escaped(place),
         escaped(unsaid),
     )

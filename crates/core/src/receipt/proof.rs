@@ -205,6 +205,14 @@ pub enum ProofError {
         /// The contract's count.
         entries: u64,
     },
+    /// A bundle proves another number of peaks than its history has.
+    #[error("proofBlock.peaks: a history of this size has {expected} live peaks, found {found}")]
+    Peaks {
+        /// How many there are.
+        expected: usize,
+        /// How many are proven.
+        found: usize,
+    },
     /// The path leads to another peak: the batch is not what was anchored.
     #[error(
         "history.path: it leads to peak {found}, the contract's is {stored} (batch and path do not belong to it)"
@@ -227,19 +235,61 @@ impl ProofError {
 impl Policy {
     /// Refuses a receipt of another chain, contract or code.
     pub fn admits(&self, receipt: &Receipt) -> Result<(), ProofError> {
-        let (found, trusted) = (receipt.chain_id, self.chain_id);
+        self.admits_claims(receipt.chain_id, receipt.contract, receipt.code_hash)
+    }
+
+    /// Refuses what claims another chain, contract or code.
+    pub(crate) fn admits_claims(
+        &self,
+        chain_id: u64,
+        contract: Address,
+        code_hash: B256,
+    ) -> Result<(), ProofError> {
+        let (found, trusted) = (chain_id, self.chain_id);
         if found != trusted {
             return Err(ProofError::Chain { found, trusted });
         }
-        let (found, trusted) = (receipt.contract, self.contract);
+        let (found, trusted) = (contract, self.contract);
         if found != trusted {
             return Err(ProofError::Contract { found, trusted });
         }
-        let found = receipt.code_hash;
+        let found = code_hash;
         match self.code_hash.filter(|trusted| *trusted != found) {
             Some(trusted) => Err(ProofError::CodeHash { found, trusted }),
             None => Ok(()),
         }
+    }
+
+    /// The block that these raw bytes are the header of, if it is pinned.
+    pub(crate) fn pinned(&self, header: &Bytes) -> Result<BlockHeader, ProofError> {
+        self.code_hash.ok_or(ProofError::Policy("code hash"))?;
+        if self.block_hashes.is_empty() {
+            return Err(ProofError::Policy("block hash"));
+        }
+        // Nothing of the header, nor of what follows from it, is read before it is known to be the
+        // chain's own.
+        let hash = keccak256(header);
+        if !self.block_hashes.contains(&hash) {
+            return Err(ProofError::NotPinned(hash));
+        }
+        Ok(BlockHeader::decode(header)?)
+    }
+
+    /// The root of the contract's storage after this block.
+    pub(crate) fn storage_root(
+        &self,
+        block: &BlockHeader,
+        account_proof: &[Bytes],
+    ) -> Result<B256, ProofError> {
+        let code_hash = self.code_hash.ok_or(ProofError::Policy("code hash"))?;
+        let account = value_at(block.state_root, keccak256(self.contract), account_proof)
+            .map_err(ProofError::Account)?;
+        let account: TrieAccount =
+            alloy_rlp::decode_exact(&account).map_err(ProofError::AccountForm)?;
+        if account.code_hash != code_hash {
+            return Err(ProofError::Code { found: account.code_hash, trusted: code_hash });
+        }
+        Ok(account.storage_root)
     }
 }
 
@@ -257,19 +307,8 @@ impl Receipt {
             return Err(ReceiptError::Pending.into());
         };
         let proof = finality.proof().ok_or(ProofError::Missing)?;
-        let code_hash = policy.code_hash.ok_or(ProofError::Policy("code hash"))?;
-        if policy.block_hashes.is_empty() {
-            return Err(ProofError::Policy("block hash"));
-        }
-
-        // Nothing of the header, nor of what follows from it, is read before it is known to be the
-        // chain's own.
-        let hash = keccak256(&proof.header);
-        if !policy.block_hashes.contains(&hash) {
-            return Err(ProofError::NotPinned(hash));
-        }
-        let block = BlockHeader::decode(&proof.header)?;
-        let BlockHeader { number, timestamp, .. } = block;
+        let block = policy.pinned(&proof.header)?;
+        let BlockHeader { hash, number, timestamp, .. } = block;
         let (anchored, anchored_at) = (anchor.block_number, checked.batch.anchored_at);
         if number < anchored || timestamp < anchored_at {
             return Err(ProofError::Before { number, timestamp, anchored, anchored_at });
@@ -278,17 +317,10 @@ impl Receipt {
         if number == anchored && !same {
             return Err(ProofError::Anchor { number, hash, timestamp });
         }
-
-        let account = value_at(block.state_root, keccak256(policy.contract), &proof.account_proof)
-            .map_err(ProofError::Account)?;
-        let account: TrieAccount =
-            alloy_rlp::decode_exact(&account).map_err(ProofError::AccountForm)?;
-        if account.code_hash != code_hash {
-            return Err(ProofError::Code { found: account.code_hash, trusted: code_hash });
-        }
+        let storage_root = policy.storage_root(&block, &proof.account_proof)?;
 
         let slot = head_slot(self.tenant);
-        let head = Head::from_word(proof.head.word(Word::Head, slot, account.storage_root)?);
+        let head = Head::from_word(proof.head.word(Word::Head, slot, storage_root)?);
         if head.batches != history.batches {
             return Err(ProofError::Batches { proven: head.batches, found: history.batches });
         }
@@ -299,7 +331,7 @@ impl Receipt {
             return Err(ProofError::Entries { end, entries: head.entries });
         }
         let slot = peak_slot(checked.peak.height, self.tenant);
-        let stored = proof.peak.word(Word::Peak, slot, account.storage_root)?;
+        let stored = proof.peak.word(Word::Peak, slot, storage_root)?;
         if stored != checked.peak_hash {
             return Err(ProofError::Peak { stored, found: checked.peak_hash });
         }
@@ -309,7 +341,7 @@ impl Receipt {
 
 impl SlotProof {
     /// The word that is stored in `slot`, which must be the one claimed.
-    fn word(&self, word: Word, slot: B256, root: B256) -> Result<B256, ProofError> {
+    pub(crate) fn word(&self, word: Word, slot: B256, root: B256) -> Result<B256, ProofError> {
         if self.slot != slot {
             return Err(ProofError::Slot { word, expected: slot, found: self.slot });
         }
@@ -328,21 +360,32 @@ impl SlotProof {
 impl ProofBlock {
     /// Refuses what no block can have.
     pub(super) fn bounded(&self) -> Result<(), ReceiptError> {
-        let bound = |member, unit, found, limit| match found > limit {
-            true => Err(ReceiptError::TooMany { member, unit, found, limit }),
-            false => Ok(()),
-        };
-        bound("proofBlock.header", "bytes", self.header.len(), MAX_HEADER_BYTES)?;
-        for (member, proof) in [
-            ("proofBlock.accountProof", &self.account_proof),
-            ("proofBlock.head.proof", &self.head.proof),
-            ("proofBlock.peak.proof", &self.peak.proof),
-        ] {
-            bound(member, "nodes", proof.len(), MAX_PROOF_NODES)?;
-            let longest = proof.iter().map(|node| node.len()).max().unwrap_or_default();
-            bound(member, "bytes of one node", longest, MAX_NODE_BYTES)?;
-        }
-        Ok(())
+        bounded_header(&self.header)?;
+        bounded_nodes("proofBlock.accountProof", &self.account_proof)?;
+        bounded_nodes("proofBlock.head.proof", &self.head.proof)?;
+        bounded_nodes("proofBlock.peak.proof", &self.peak.proof)
+    }
+}
+
+pub(crate) fn bounded_header(header: &Bytes) -> Result<(), ReceiptError> {
+    bound("proofBlock.header", "bytes", header.len(), MAX_HEADER_BYTES)
+}
+
+pub(crate) fn bounded_nodes(member: &'static str, proof: &[Bytes]) -> Result<(), ReceiptError> {
+    bound(member, "nodes", proof.len(), MAX_PROOF_NODES)?;
+    let longest = proof.iter().map(|node| node.len()).max().unwrap_or_default();
+    bound(member, "bytes of one node", longest, MAX_NODE_BYTES)
+}
+
+fn bound(
+    member: &'static str,
+    unit: &'static str,
+    found: usize,
+    limit: usize,
+) -> Result<(), ReceiptError> {
+    match found > limit {
+        true => Err(ReceiptError::TooMany { member, unit, found, limit }),
+        false => Ok(()),
     }
 }
 

@@ -113,6 +113,32 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Optio
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
+    let text = scanned(bytes)?;
+    let read = serde_json::from_str::<Object<Wire<'_>>>(text);
+    let Object(wire) = read.map_err(|error| match serde_json::from_str::<Kind<'_>>(text) {
+        Ok(kind) if (&*kind.format, kind.version) != (FORMAT, VERSION) => kind.refused(),
+        _ => ReceiptError::Members(error.to_string()),
+    })?;
+    wire.try_into()
+}
+
+/// An entry alone, as a line of a bundle holds it.
+pub(crate) fn read_entry(bytes: &[u8]) -> Result<ReceiptEntry, ReceiptError> {
+    strict::<WireEntry<'_>>(bytes)?.try_into()
+}
+
+/// Writes an entry alone, in one line.
+pub(crate) fn write_entry(entry: &ReceiptEntry) -> Result<String, ReceiptError> {
+    serde_json::to_string(&WireEntry::from(entry)).map_err(|e| ReceiptError::Members(e.to_string()))
+}
+
+/// One object of hostile input: bounded, strict, and in time linear in its length.
+pub(crate) fn strict<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ReceiptError> {
+    let read = serde_json::from_str::<Object<T>>(scanned(bytes)?);
+    read.map(|object| object.0).map_err(|error| ReceiptError::Members(error.to_string()))
+}
+
+fn scanned(bytes: &[u8]) -> Result<&str, ReceiptError> {
     if bytes.len() > MAX_RECEIPT_BYTES {
         return Err(ReceiptError::TooLarge(bytes.len()));
     }
@@ -120,12 +146,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
     // First, since serde keeps the last of two equal keys of a map and another reader may keep the
     // first.
     json::check_bounded(text, MAX_MEMBERS)?;
-    let read = serde_json::from_str::<Object<Wire<'_>>>(text);
-    let Object(wire) = read.map_err(|error| match serde_json::from_str::<Kind<'_>>(text) {
-        Ok(kind) if (&*kind.format, kind.version) != (FORMAT, VERSION) => kind.refused(),
-        _ => ReceiptError::Members(error.to_string()),
-    })?;
-    wire.try_into()
+    Ok(text)
 }
 
 impl Kind<'_> {

@@ -174,7 +174,7 @@ fn the_entries_must_add_up() {
         let head: U256 = U256::from(entries) << 200 | U256::from(5) << 160;
         let state = sample::State {
             code_hash: receipt.code_hash,
-            words: [
+            words: vec![
                 (cofferdam_core::storage::head_slot(receipt.tenant), head.into()),
                 (
                     cofferdam_core::storage::peak_slot(peak.peak.height, receipt.tenant),

@@ -130,7 +130,7 @@ pub(crate) fn proven(shape: Shape, body: impl Fn(Seed, Fields) -> EntryBody) -> 
         U256::from(entries) << 200 | U256::from(shape.batches) << 160 | U256::from(0xa11ce);
     let state = State {
         code_hash: receipt.code_hash,
-        words: [
+        words: vec![
             (head_slot(receipt.tenant), head.into()),
             (peak_slot(peak.height, receipt.tenant), stored),
         ],
@@ -147,39 +147,54 @@ pub(crate) fn proven(shape: Shape, body: impl Fn(Seed, Fields) -> EntryBody) -> 
     (receipt, policy)
 }
 
-/// A contract's state: its code and two words.
+/// A contract's state: its code and some words.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     /// The hash of its code.
     pub(crate) code_hash: B256,
-    /// Head and peak: where and what.
-    pub(crate) words: [(B256, B256); 2],
+    /// Head and peaks: where and what.
+    pub(crate) words: Vec<(B256, B256)>,
 }
 
 impl State {
-    /// The proof of it, as deep as on a chain with hundreds of millions of accounts.
+    /// The proof of head and peak.
     pub(crate) fn prove(&self, contract: Address, header: &dyn Fn(B256) -> Bytes) -> ProofBlock {
-        // The two words part at the first nibble: the way to each names the other's.
-        let keys = self.words.map(|(slot, _)| keccak256(slot));
-        let ways = [0, 1].map(|at| {
-            let value = alloy_rlp::encode(U256::from_be_bytes(self.words[at].1.0));
-            way(keys[at], value, &STORAGE[1..], 1)
+        let (header, account_proof, slots) = self.prove_all(contract, header);
+        let [head, peak] = slots.try_into().expect("two words");
+        ProofBlock { header, account_proof, head, peak }
+    }
+
+    /// The proof of it, as deep as on a chain with hundreds of millions of accounts.
+    pub(crate) fn prove_all(
+        &self,
+        contract: Address,
+        header: &dyn Fn(B256) -> Bytes,
+    ) -> (Bytes, Vec<Bytes>, Vec<SlotProof>) {
+        // The words part at the first nibble: the way to each names the others'.
+        let ways = self.words.iter().map(|(slot, value)| {
+            let value = alloy_rlp::encode(U256::from_be_bytes(value.0));
+            (keccak256(slot)[0] >> 4, way(keccak256(slot), value, &STORAGE[1..], 1))
         });
-        let nibbles = keys.map(|key| key[0] >> 4);
-        assert_ne!(nibbles[0], nibbles[1], "choose another tenant");
-        let top = branch(16, &[(nibbles[0], &ways[0].0), (nibbles[1], &ways[1].0)]);
+        let ways: Vec<_> = ways.collect();
+        let mut nibbles: Vec<_> = ways.iter().map(|(nibble, _)| nibble).collect();
+        nibbles.sort();
+        nibbles.dedup();
+        assert_eq!(nibbles.len(), ways.len(), "choose another tenant");
+        let known: Vec<_> = ways.iter().map(|(nibble, (node, _))| (*nibble, node)).collect();
+        let top = branch(16, &known);
         let storage_root = keccak256(&top);
-        let [head, peak] = [0, 1].map(|at| SlotProof {
-            slot: self.words[at].0,
-            value: self.words[at].1,
-            proof: [std::slice::from_ref(&top), &ways[at].1[..]].concat(),
-        });
+        let slots =
+            self.words.iter().zip(&ways).map(|((slot, value), (_, (_, below)))| SlotProof {
+                slot: *slot,
+                value: *value,
+                proof: [std::slice::from_ref(&top), &below[..]].concat(),
+            });
         let account =
             TrieAccount { nonce: 1, balance: U256::ZERO, storage_root, code_hash: self.code_hash };
         let (root, account_proof) =
             way(keccak256(contract), alloy_rlp::encode(account), &ACCOUNT, 0);
         let state_root = root.as_hash().expect("longer than 32 bytes");
-        ProofBlock { header: header(state_root), account_proof, head, peak }
+        (header(state_root), account_proof, slots.collect())
     }
 }
 

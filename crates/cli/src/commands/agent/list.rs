@@ -62,31 +62,31 @@ pub(super) struct Args {
 /// What an agent has, or had.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Grant {
-    agent: Address,
-    capability: B256,
+pub(crate) struct Grant {
+    pub(crate) agent: Address,
+    pub(crate) capability: B256,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     state: State,
     is_scoped: bool,
     /// Until it was taken back, for one that was.
-    not_before: u64,
-    not_after: u64,
+    pub(crate) not_before: u64,
+    pub(crate) not_after: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<Limits>,
+    pub(crate) scope: Option<Limits>,
 }
 
 /// What one call may do.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Limits {
+pub(crate) struct Limits {
     #[serde(serialize_with = "decimal")]
-    native_max: U80,
-    target: Address,
-    selector: FixedBytes<4>,
+    pub(crate) native_max: U80,
+    pub(crate) target: Address,
+    pub(crate) selector: FixedBytes<4>,
     #[serde(serialize_with = "decimal")]
-    token_max: U96,
-    recorded_at: u64,
+    pub(crate) token_max: U96,
+    pub(crate) recorded_at: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -167,6 +167,22 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     });
     output.result(&json, text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// All that a tenant has granted, or had, as it was at one block.
+pub(crate) async fn grants(
+    chain: &Chain,
+    tenant: TenantId,
+    from: u64,
+    head: Header,
+) -> Result<Vec<Grant>> {
+    let registry = MCPAgentRegistry::new(chain.contract(), chain.provider());
+    let reader = Reader { registry, head, chain, from };
+    let mut grants = vec![];
+    for ((agent, capability), past) in reader.history(tenant).await? {
+        grants.push(reader.grant(tenant, agent, capability, past, None).await?);
+    }
+    Ok(grants)
 }
 
 /// What the events tell of a grant.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 mod describe;
 mod grant;
-mod list;
+pub(crate) mod list;
 mod revoke;
 mod values;
 
