@@ -1,9 +1,12 @@
 //! Chains, keys and options that must be refused by name, and secrets that no error may tell.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Stdio};
 
 use alloy::providers::Provider;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
 
 use crate::{
     shared::Shared,
@@ -136,7 +139,8 @@ async fn an_endpoint_that_does_not_answer_and_no_secret_told() {
     let port = closed_port();
     let url = format!("http://ann:hunter2@127.0.0.1:{port}/v2/k3y-in-path?token=t0ken");
     let endpoint = format!("http://127.0.0.1:{port}");
-    for command in [&ON_CHAIN[..], &["run", "receipt --tenant acme --seq 0"]].concat() {
+    let secrets = ["hunter2", "k3y-in-path", "t0ken"];
+    for command in [&ON_CHAIN[..], &["anchor", "receipt --tenant acme --seq 0"]].concat() {
         // `receipt` needs to ask only when nobody says which chain it is.
         let mut command_line = shared.stack.cofferdam(command);
         command_line.env("RPC_URL", &url).env_remove("CHAIN_ID").args(["--log", "debug"]);
@@ -147,9 +151,20 @@ async fn an_endpoint_that_does_not_answer_and_no_secret_told() {
                 &[&endpoint, "cannot read the chain id"],
             )
             .await;
-        untold(&outcome.stderr, &["hunter2", "k3y-in-path", "t0ken"]);
-        untold(&outcome.stdout, &["hunter2", "k3y-in-path", "t0ken"]);
+        untold(&outcome.stderr, &secrets);
+        untold(&outcome.stdout, &secrets);
     }
+    // The daemon waits for it.
+    let mut daemon = shared.stack.cofferdam("run --log debug");
+    let mut daemon = daemon.env("RPC_URL", &url).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.contains("cannot start yet") {
+        said += &lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended: {said}"));
+    }
+    daemon.kill().await.unwrap();
+    assert!(said.contains(&endpoint) && said.contains("cannot read the chain id"), "{said}");
+    untold(&said, &secrets);
 }
 
 #[tokio::test]
