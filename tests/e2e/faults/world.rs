@@ -307,14 +307,16 @@ impl World {
 
     /// What is still to be done.
     async fn restless(&self, sealer: &Sealer, reader: &Reader) -> Option<String> {
+        // In the order of the way: what is sealed after it was looked at would be missed.
+        let heads = sealer.heads().await.unwrap();
+        if let Some(head) = heads.iter().find(|head| head.unsealed() > 0) {
+            return Some(format!("not all is sealed: {head:?}"));
+        }
         let totals = sealer.totals().await.unwrap();
         if totals.anchored < totals.batches {
             return Some(format!("not all is anchored: {totals:?}"));
         }
-        for head in sealer.heads().await.unwrap() {
-            if head.unsealed() > 0 {
-                return Some(format!("not all is sealed: {head:?}"));
-            }
+        for head in heads {
             let mut tx = reader.tenant(head.tenant).await.unwrap();
             let mirrored = tx.anchored().await.unwrap();
             let mirrored = mirrored.iter().map(|event| event.position.block_hash);
