@@ -151,8 +151,8 @@ async fn an_endpoint_that_does_not_answer_and_no_secret_told() {
                 &[&endpoint, "cannot read the chain id"],
             )
             .await;
-        untold(&outcome.stderr, &secrets);
-        untold(&outcome.stdout, &secrets);
+        untold(&outcome.stderr, &["hunter2", "k3y-in-path", "t0ken"]);
+        untold(&outcome.stdout, &["hunter2", "k3y-in-path", "t0ken"]);
     }
 
     // A daemon waits for it instead, and says so.
