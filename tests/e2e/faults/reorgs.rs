@@ -12,8 +12,9 @@ use crate::support::seed;
 
 /// The deepest reorg.
 const DEEPEST: u64 = 20;
-/// Blocks until one is safe; twice as many until it is final.
-const EPOCH: u64 = 2;
+/// Blocks until one is safe; twice as many until it is final. No depth reaches below what is final: the mirror
+/// halts at that.
+const EPOCH: u64 = DEEPEST / 2;
 
 /// How far the newest batches have come when blocks go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ async fn i8_after_a_reorg_of_any_depth_at_any_stage_every_batch_is_anchored_once
         }
     };
     all.shuffle(&mut random);
-    let mut world = World::with(&["--slots-in-an-epoch", "2"]).await;
+    let mut world = World::with(&["--slots-in-an-epoch", &EPOCH.to_string()]).await;
     let daemon = world.daemon();
     for (depth, stage) in all {
         println!("{depth} blocks at {stage:?}");
