@@ -73,7 +73,7 @@ async fn bench() -> Result<(), Failure> {
     let options = PostgresOptions { data_dir: dir.path().join("db"), port: None, ephemeral: false };
     let postgres = Postgres::start(&tools, &options).await?;
     // Nobody pays for gas, so that nobody needs any.
-    let free = ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--no-mining", "--silent"];
+    let free = ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--no-mining"];
     let options = AnvilOptions {
         data_dir: dir.path().join("chain"),
         port: None,
