@@ -73,12 +73,13 @@ async fn bench() -> Result<(), Failure> {
     let options = PostgresOptions { data_dir: dir.path().join("db"), port: None, ephemeral: false };
     let postgres = Postgres::start(&tools, &options).await?;
     // Nobody pays for gas, so that nobody needs any.
-    let free = ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--no-mining", "--silent"];
+    let free = ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--no-mining"];
+    let roomy = ["--gas-limit", "10000000000"];
     let options = AnvilOptions {
         data_dir: dir.path().join("chain"),
         port: None,
         keep: false,
-        args: free.map(String::from).to_vec(),
+        args: free.iter().chain(&roomy).map(ToString::to_string).collect(),
     };
     let anvil = Anvil::start(&tools, &options).await?;
     let url: RpcUrl = anvil.rpc_url().clone().into();
