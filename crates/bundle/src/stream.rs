@@ -67,9 +67,17 @@ enum Work {
     End(Option<Unreadable>),
 }
 
+/// What a line in the place of an entry is instead.
+enum Misread {
+    /// What comes after the batch.
+    After,
+    /// Nothing that a bundle has.
+    Unreadable(ReceiptError),
+}
+
 /// The same with its entries hashed.
 enum Done {
-    Entries(Vec<Result<BundleEntry, ReceiptError>>),
+    Entries(Vec<Result<BundleEntry, Misread>>),
     Other(Work),
 }
 
@@ -187,7 +195,7 @@ fn hash(taken: &Receiver<Work>, done: &SyncSender<Done>) {
             Work::Entries(lines) => Done::Entries(
                 lines
                     .split_inclusive(|byte| *byte == b'\n')
-                    .map(|line| BundleEntry::from_json(&line[..line.len() - 1]))
+                    .map(|line| entry(&line[..line.len() - 1]))
                     .collect(),
             ),
             other => Done::Other(other),
@@ -196,6 +204,13 @@ fn hash(taken: &Receiver<Work>, done: &SyncSender<Done>) {
             return;
         }
     }
+}
+
+fn entry(line: &[u8]) -> Result<BundleEntry, Misread> {
+    BundleEntry::from_json(line).map_err(|reason| {
+        let after = BundleBatch::from_json(line).is_ok() || LaterBatch::from_json(line).is_ok();
+        if after { Misread::After } else { Misread::Unreadable(reason) }
+    })
 }
 
 /// Puts it together again, in order.
@@ -211,7 +226,10 @@ fn collect(
             Done::Entries(entries) => {
                 for entry in entries {
                     let seq = check.next_seq();
-                    check.entry(&entry.map_err(|reason| BundleError::Entry { seq, reason })?)?;
+                    check.entry(&entry.map_err(|misread| match misread {
+                        Misread::After => BundleError::Missing(seq),
+                        Misread::Unreadable(reason) => BundleError::Entry { seq, reason },
+                    })?)?;
                 }
             }
             Done::Other(Work::Batch(batch)) => {
