@@ -184,12 +184,10 @@ impl<R: Read> Splitter<'_, R> {
 fn hash(taken: &Receiver<Work>, done: &SyncSender<Done>) {
     for work in taken {
         let result = match work {
-            Work::Entries(lines) => Done::Entries(
-                lines
-                    .split_inclusive(|byte| *byte == b'\n')
-                    .map(|line| BundleEntry::from_json(&line[..line.len() - 1]))
-                    .collect(),
-            ),
+            Work::Entries(lines) => {
+                let lines = lines.split_inclusive(|byte| *byte == b'\n');
+                Done::Entries(BundleEntry::from_lines(lines.map(|line| &line[..line.len() - 1])))
+            }
             other => Done::Other(other),
         };
         if done.send(result).is_err() {

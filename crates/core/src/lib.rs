@@ -43,6 +43,7 @@ mod header;
 mod hex;
 mod history;
 pub mod json;
+mod keccak;
 mod merkle;
 pub mod mirror;
 mod number;
@@ -64,7 +65,9 @@ pub use bytes::{
     BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,
     WrongLength,
 };
-pub use entry::{commitment, entry_hash, field_digest, salt};
+pub use entry::{
+    commitment, commitments, entry_digests, entry_hash, field_digest, field_digests, salt, salts,
+};
 pub use field::{FieldError, FieldName, Fields, UnknownField};
 pub use header::{BlockHeader, HeaderError};
 pub use hex::HexError;
