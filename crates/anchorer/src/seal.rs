@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cofferdam_core::{BatchMerkle, BatchTree, TenantId, verify_inclusion};
+use cofferdam_core::{BatchTiles, BatchTree, TenantId, verify_inclusion};
 use cofferdam_store::{Head, LeafFault, Leaves, SealPolicy, SealedBatch, Sealer, StoreError};
 use futures::{StreamExt, stream};
 use tracing::{error, info};
@@ -92,20 +92,22 @@ async fn seal_one(
     let Leaves { hashes, bytes } = leaves;
     let count = hashes.len() as u64;
     let building = tokio::task::spawn_blocking(move || {
-        let tree = BatchMerkle::new(&hashes)?;
-        let root = tree.root();
+        let tiles = BatchTiles::new(&hashes)?;
         // One proof, of an entry that nobody chose, as an auditor will check it.
+        let root = tiles.root();
         let [.., a, b, c, d] = *root.as_bytes();
         let index = u64::from(u32::from_be_bytes([a, b, c, d])) % count;
+        let tile = tiles.tile(index)?;
+        let tile = usize::try_from(tile.start).ok()?..usize::try_from(tile.end).ok()?;
         let leaf = hashes[usize::try_from(index).ok()?].into();
-        let path = tree.path(index)?;
+        let path = tiles.path(index, &hashes[tile])?;
         verify_inclusion::<BatchTree>(leaf, index, count, &path, root.into()).ok()?;
-        Some(root)
+        Some(tiles)
     });
-    let Some(root) = building.await.map_err(|_| AnchorError::NoProof { tenant, first })? else {
+    let Some(tiles) = building.await.map_err(|_| AnchorError::NoProof { tenant, first })? else {
         return Err(AnchorError::NoProof { tenant, first });
     };
-    let batch = tx.seal_batch(first, count, bytes, root).await?;
+    let batch = tx.seal_batch(first, bytes, &tiles).await?;
     tx.commit().await?;
     info!(%tenant, batch = %batch.index, first_seq = %first, count, "batch sealed");
     Ok(batch)
