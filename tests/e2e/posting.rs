@@ -11,8 +11,9 @@ use alloy::{
 };
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE, deployment::Deployment};
+use cofferdam_core::TenantId;
 use cofferdam_indexer::{Endpoints, Indexer};
-use cofferdam_store::{Intent, Mirror, Reader, SealedBatch, Sealer};
+use cofferdam_store::{Intent, Mirror, Reader, SealedBatch, Sealer, Sequencer};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -27,6 +28,16 @@ const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2f
 const ANCHORER: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 const POLL: Duration = Duration::from_millis(50);
 const LEASE: Duration = Duration::from_secs(2);
+
+/// A policy that is quick to lose its patience.
+fn posting() -> PostPolicy {
+    PostPolicy {
+        patience: Duration::from_millis(600),
+        max_fee: 100_000_000_000,
+        lease: LEASE,
+        ..PostPolicy::default()
+    }
+}
 
 /// A stack whose daemon can be watched while things happen to its transactions.
 struct World {
@@ -64,19 +75,16 @@ impl World {
         Self { stack, chain, sealer }
     }
 
-    /// A daemon that is quick to lose its patience.
+    /// What seals at once and posts by `policy`.
+    fn anchorer(&self, policy: PostPolicy) -> Anchorer {
+        let sender = Sender::new(self.chain.clone(), KEY.parse::<PrivateKeySigner>().unwrap());
+        let seal = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
+        Anchorer::new(self.sealer.clone(), sender, seal).posting(policy)
+    }
+
+    /// A daemon that does so, and its mirror.
     async fn daemon(&self) -> Daemon {
-        let key: PrivateKeySigner = KEY.parse().unwrap();
-        let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
-        let posting = PostPolicy {
-            patience: Duration::from_millis(600),
-            max_fee: 100_000_000_000,
-            lease: LEASE,
-            ..PostPolicy::default()
-        };
-        let anchorer =
-            Anchorer::new(self.sealer.clone(), Sender::new(self.chain.clone(), key), policy)
-                .posting(posting);
+        let anchorer = self.anchorer(posting());
         let url = self.stack.runtime_url();
         let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
         let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
@@ -498,6 +506,31 @@ async fn a_bit_flipped_between_seal_and_post_halts_and_names_the_entry() {
     let log = world.stack.snapshot().await;
     let acme = log.named("acme");
     assert_eq!(acme.anchored.len(), acme.batches.len());
+}
+
+#[tokio::test]
+async fn i9_tenants_that_nobody_may_anchor_for_hold_up_no_other() {
+    let world = World::with(&records("acme", 0..2)).await;
+    let url = world.stack.runtime_url();
+    let sequencer = Sequencer::connect(&url, CHAIN_ID).await.unwrap();
+    // More than fit into a page of what is to be posted, and all of them first.
+    for n in 0..5 {
+        let authority = Address::with_last_byte(n + 1);
+        let tenant = TenantId::from_authority(authority).unwrap();
+        sequencer.add_tenant(&format!("stranger-{n}"), tenant).await.unwrap();
+        world.append(&format!("stranger-{n}"), 0..1).await;
+    }
+    let anchorer = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
+    assert_eq!(anchorer.round(true).await.unwrap().troubled.len(), 5);
+    world.append("acme", 2..3).await;
+    let report = anchorer.round(true).await.unwrap();
+    assert_eq!(report.posted.iter().map(|posted| posted.anchored).sum::<usize>(), 1);
+    // Set aside, they are still reported.
+    assert_eq!(report.troubled.len(), 5, "{report:?}");
+    let fresh = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
+    world.append("acme", 3..4).await;
+    let report = fresh.round(true).await.unwrap();
+    assert_eq!(report.posted.iter().map(|posted| posted.anchored).sum::<usize>(), 1);
 }
 
 /// Anvil has no GasPriceOracle: a contract that answers everything with one number stands in for it.

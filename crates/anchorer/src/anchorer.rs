@@ -18,7 +18,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     AnchorError, PostPolicy, SealPolicy, SealReport, Sender,
-    choose::choose,
+    aside::Aside,
+    choose::{choose, other_anchorer},
     fees::Fees,
     lead::Lead,
     poster::{Call, Followed, Poster, gas_limit},
@@ -26,8 +27,6 @@ use crate::{
     seal_due,
 };
 
-/// Batches in one transaction; a tenant's first one is the dearest, at some 40,000 gas.
-const MAX_ITEMS: usize = 300;
 /// How long a round waits for its transactions.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How long to wait between the steps of a round: doubled from the first to the second.
@@ -42,6 +41,7 @@ const TURNS: u32 = 64;
 pub struct Anchorer {
     sealer: Sealer,
     poster: Arc<Poster>,
+    aside: Arc<Aside>,
     policy: SealPolicy,
     holder: String,
     intake: Option<Sequencer>,
@@ -87,7 +87,7 @@ impl Anchorer {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{}:{}", host.trim(), std::process::id());
         let poster = Arc::new(Poster::new(sender, PostPolicy::default()));
-        Self { sealer, poster, policy, holder, intake: None }
+        Self { sealer, poster, aside: Arc::default(), policy, holder, intake: None }
     }
 
     /// The same, posting by `policy`.
@@ -262,7 +262,8 @@ impl Anchorer {
         }
     }
 
-    /// Posts sealed batches that the contract does not have yet, as far as there is room under way.
+    /// Posts sealed batches that the contract does not have yet, as far as there is room under way. Goes
+    /// on past those that cannot be posted now, however many these are.
     async fn post(
         &self,
         ledger: &Sealer,
@@ -270,19 +271,43 @@ impl Anchorer {
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
         let poster = &self.poster;
-        let room = poster.policy.in_flight.saturating_sub(followed.open);
-        if room == 0 {
-            return Ok(());
+        let (us, in_flight) = (poster.sender.address(), poster.policy.in_flight);
+        let mut passed = vec![];
+        for (tenant, anchorer) in self.aside.resting().await {
+            report.troubled.push((tenant, other_anchorer(us, anchorer)));
+            passed.push(tenant);
         }
-        let sealed = ledger.unanchored_batches((room * MAX_ITEMS) as u32).await?;
-        if sealed.is_empty() && !followed.has_gap() {
-            return Ok(());
+        while followed.open < in_flight {
+            let page = (in_flight - followed.open) * poster.policy.max_items;
+            let sealed = ledger.unanchored_batches(page as u32, &passed).await?;
+            let is_last = sealed.len() < page;
+            passed.extend(sealed.iter().map(|batch| batch.tenant));
+            let chosen = choose(self.chain(), ledger, us, &self.aside, sealed).await?;
+            report.troubled.extend(chosen.troubled);
+            self.post_batches(ledger, followed, chosen.batches, report).await?;
+            if is_last || followed.waiting.is_some() {
+                break;
+            }
         }
-        let us = poster.sender.address();
-        let chosen = choose(self.chain(), ledger, us, sealed).await?;
-        report.troubled.extend(chosen.troubled);
-        let mut batches = Vec::with_capacity(chosen.batches.len());
-        for batch in chosen.batches {
+        if followed.open < in_flight
+            && followed.has_gap()
+            && let Some(fees) = self.fees(followed).await?
+        {
+            poster.post(ledger, followed, Call::nothing(us), fees, &[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn post_batches(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        chosen: Vec<SealedBatch>,
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        let poster = &self.poster;
+        let mut batches = Vec::with_capacity(chosen.len());
+        for batch in chosen {
             // Whatever follows a batch that is not what was sealed waits with it.
             if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
                 continue;
@@ -297,26 +322,14 @@ impl Anchorer {
             }
         }
         batches.retain(|batch| !report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant));
-        if batches.is_empty() && !followed.has_gap() {
-            return Ok(());
-        }
-
-        let network = Fees::of_network(self.chain()).await?;
-        let ceiling = poster.policy.max_fee;
-        if network.base() > ceiling {
-            let price = network.base();
-            followed.waiting = Some(format!(
-                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
-            ));
-            return Ok(());
-        }
-        let fees = network.capped(ceiling);
         if batches.is_empty() {
-            return poster.post(ledger, followed, Call::nothing(us), fees, &[]).await;
+            return Ok(());
         }
+        let Some(fees) = self.fees(followed).await? else { return Ok(()) };
         let limit = gas_limit(&self.chain().head().await?);
-        for _ in 0..room {
-            let Some((chunk, gas)) = self.cut(&mut batches, limit).await? else { break };
+        while followed.open < poster.policy.in_flight
+            && let Some((chunk, gas)) = self.cut(&mut batches, limit).await?
+        {
             let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
             let items: Vec<_> = chunk.iter().map(|batch| (batch.tenant, batch.index)).collect();
             poster.post(ledger, followed, Call { to, calldata, gas }, fees, &items).await?;
@@ -327,6 +340,20 @@ impl Anchorer {
         Ok(())
     }
 
+    /// What a transaction is to offer; none, which is then waited for, while that is over the ceiling.
+    async fn fees(&self, followed: &mut Followed) -> Result<Option<Fees>, AnchorError> {
+        let (network, ceiling) =
+            (Fees::of_network(self.chain()).await?, self.poster.policy.max_fee);
+        let price = network.base();
+        if price > ceiling {
+            followed.waiting = Some(format!(
+                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
+            ));
+            return Ok(None);
+        }
+        Ok(Some(network.capped(ceiling)))
+    }
+
     /// Cuts off what goes into one transaction, by the gas that it is estimated to use and a fifth more.
     /// A tenant's further batches are left for later: an estimate knows nothing of what is under way.
     async fn cut(
@@ -335,7 +362,7 @@ impl Anchorer {
         limit: u64,
     ) -> Result<Option<(Vec<SealedBatch>, u64)>, AnchorError> {
         let contract = self.chain().contract();
-        let mut size = batches.len().min(MAX_ITEMS);
+        let mut size = batches.len().min(self.poster.policy.max_items);
         while size > 0 {
             let calldata = anchor_many(&batches[..size]);
             let estimated = self.poster.sender.estimate(contract, &calldata).await?;

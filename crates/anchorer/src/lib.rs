@@ -15,6 +15,7 @@
 //! Nothing here says that a batch is anchored. That is for the indexer to say, from the event.
 
 mod anchorer;
+mod aside;
 mod choose;
 mod error;
 mod fees;

@@ -35,6 +35,8 @@ pub struct PostPolicy {
     pub max_fee: u128,
     /// Transactions under way at once.
     pub in_flight: usize,
+    /// Batches in one of them; a tenant's first one is the dearest, at some 40,000 gas.
+    pub max_items: usize,
     /// How long a daemon that has stopped renewing its lease still leads.
     pub lease: Duration,
     /// How many blocks below the newest one is final where the chain does not say so itself; half as
@@ -48,6 +50,7 @@ impl Default for PostPolicy {
             patience: Duration::from_secs(30),
             max_fee: 10_000_000_000,
             in_flight: 4,
+            max_items: 300,
             lease: Duration::from_secs(15),
             final_depth: 1_000,
         }

@@ -126,12 +126,12 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     for byte in [1, 2, 3] {
         batches.push(database.seal(CHAIN, tenant(byte)).await);
     }
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches);
     let intent = ledger
         .record_intent(sender(), 5, &attempt(1, 10), &carried(&batches[..2]))
         .await
         .expect("recorded");
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches[2..]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[2..]);
     assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
     ledger.record_attempt(&intent, &attempt(2, 12)).await.expect("recorded");
     let open = ledger.unsettled().await.expect("read").remove(0);
@@ -154,14 +154,14 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
         Outcome::Mined { hash: B256::repeat_byte(2), block_number: 4, block_hash: block(4).hash };
     assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, at);
     // Seen anchored, it is not posted again; the one that was left out is.
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches[1..]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[1..]);
     let totals = ledger.totals().await.expect("read");
     assert_eq!((totals.transactions, totals.gas_used, totals.fee_wei), (1, 100, 345));
 
     // The chain takes it back: everything of it may still happen, at no cost yet.
     ledger.reopen(&intent).await.expect("written");
     assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, Outcome::Open);
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches[2..]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[2..]);
     assert_eq!(of(&ledger.costs().await.expect("read"), 1), (0, 0, 0));
     assert_eq!(ledger.totals().await.expect("read").fee_wei, 0);
 
@@ -169,7 +169,7 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     ledger.taken(&intent, 6).await.expect("written");
     let taken = Outcome::Taken { block_number: 6 };
     assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, taken);
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches);
     // It was ours after all, by a receipt that came late; both share, to the last wei.
     ledger.mined(&intent, &mined(1, carried(&batches[..2]))).await.expect("written");
     let costs = ledger.costs().await.expect("read");
@@ -196,7 +196,7 @@ async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
         let intent = intent.expect("recorded");
         assert_eq!((intent.id, intent.nonce), (B256::repeat_byte(1), 5));
         assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
-        assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), [], "under way");
+        assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [], "under way");
         assert_eq!(ledger.costs().await.expect("read")[&tenant(1)].batches, 0);
         if byte == 1 {
             ledger.record_attempt(&intent, &attempt(2, 10)).await.expect("recorded");
@@ -207,7 +207,7 @@ async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
         let cost = ledger.costs().await.expect("read")[&tenant(1)];
         assert_eq!((cost.batches, cost.fee), (1, U256::from(345)), "once");
         // The event is not there any more: nobody has seen it anchored.
-        assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+        assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches);
     }
 }
 
@@ -256,7 +256,7 @@ async fn one_root_a_position_for_ever() {
             assert_eq!(code.as_deref(), Some("42501"), "{role}: {sql}");
         }
     }
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), [batch]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [batch]);
 }
 
 #[tokio::test]
