@@ -163,6 +163,10 @@ impl Poster {
             }
             if intent.outcome == Outcome::Open && intent.sender == us {
                 followed.open += 1;
+                if before != Outcome::Open {
+                    // Its bytes were not read: the next step has them.
+                    continue;
+                }
                 let due = intent.nonce == followed.next;
                 if let Err(error) = self.push(ledger, intent, due).await {
                     let AnchorError::Chain(error) = error else { return Err(error) };

@@ -17,7 +17,7 @@ use crate::{
 pub struct Attempt {
     /// Its hash.
     pub hash: B256,
-    /// Its signed bytes.
+    /// Its signed bytes; not read any more where something has become of it.
     pub raw: Bytes,
     /// The most it pays a unit of gas, in wei.
     pub max_fee: u128,
@@ -217,8 +217,8 @@ impl Sealer {
     pub async fn unsettled(&self) -> Result<Vec<Intent>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(
-            "SELECT intent, tx_hash, sender, nonce, items, raw, max_fee::text AS max_fee, \
-                 tip::text AS tip, outcome, block_number, block_hash \
+            "SELECT intent, tx_hash, sender, nonce, items, CASE WHEN outcome IS NULL THEN raw END AS raw, \
+                 max_fee::text AS max_fee, tip::text AS tip, outcome, block_number, block_hash \
              FROM cofferdam.transactions t WHERE chain_id = $1 AND NOT settled \
              ORDER BY t.sender, t.nonce, t.intent, t.max_fee, t.tip",
         )
@@ -245,7 +245,7 @@ impl Sealer {
             let hash = row.hash("tx_hash")?;
             intent.attempts.push(Attempt {
                 hash,
-                raw: row.value::<Vec<u8>>("raw")?.into(),
+                raw: row.value::<Option<Vec<u8>>>("raw")?.unwrap_or_default().into(),
                 max_fee: wei(row, "max_fee")?,
                 tip: wei(row, "tip")?,
             });

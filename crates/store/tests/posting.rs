@@ -152,7 +152,9 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     );
     let at =
         Outcome::Mined { hash: B256::repeat_byte(2), block_number: 4, block_hash: block(4).hash };
-    assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, at);
+    let read = ledger.unsettled().await.expect("read").remove(0);
+    assert_eq!(read.outcome, at);
+    assert!(read.attempts.iter().all(|attempt| attempt.raw.is_empty()), "bytes nobody needs");
     // Seen anchored, it is not posted again; the one that was left out is.
     assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[1..]);
     let totals = ledger.totals().await.expect("read");
@@ -160,7 +162,7 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
 
     // The chain takes it back: everything of it may still happen, at no cost yet.
     ledger.reopen(&intent).await.expect("written");
-    assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, Outcome::Open);
+    assert_eq!(ledger.unsettled().await.expect("read"), [open]);
     assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[2..]);
     assert_eq!(of(&ledger.costs().await.expect("read"), 1), (0, 0, 0));
     assert_eq!(ledger.totals().await.expect("read").fee_wei, 0);
