@@ -13,6 +13,7 @@ use alloy::{
 use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor};
 use cofferdam_core::TenantId;
 use cofferdam_store::{SealedBatch, Sealer, Sequencer, StoreError};
+use futures::{StreamExt, stream};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
@@ -27,6 +28,10 @@ use crate::{
     seal_due,
 };
 
+/// Entries of all batches that are hashed again for one transaction, if that has more than one.
+const MAX_ENTRIES: u64 = 1 << 17;
+/// Batches that are hashed again at the same time.
+const TOGETHER: usize = 4;
 /// How long a round waits for its transactions.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How long to wait between the steps of a round: doubled from the first to the second.
@@ -199,7 +204,8 @@ impl Anchorer {
         let mut followed = followed?;
         report.posted.append(&mut followed.posted);
         let posted = self.post(ledger, &mut followed, report).await;
-        ledger.wait_for(followed.waiting.as_deref()).await?;
+        let failed = posted.as_ref().err().map(ToString::to_string);
+        ledger.wait_for(failed.as_deref().or(followed.waiting.as_deref())).await?;
         posted?;
         Ok(Left { open: followed.open, waiting: followed.waiting })
     }
@@ -298,46 +304,67 @@ impl Anchorer {
         Ok(())
     }
 
+    /// Posts batches that were chosen, a part at a time, each looked at a last time before.
     async fn post_batches(
         &self,
         ledger: &Sealer,
         followed: &mut Followed,
-        chosen: Vec<SealedBatch>,
+        mut chosen: Vec<SealedBatch>,
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
-        let poster = &self.poster;
-        let mut batches = Vec::with_capacity(chosen.len());
-        for batch in chosen {
-            // Whatever follows a batch that is not what was sealed waits with it.
-            if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
-                continue;
-            }
-            match recheck(ledger, &batch).await {
-                Ok(()) => batches.push(batch),
-                Err(error @ (AnchorError::Tampered { .. } | AnchorError::Missing { .. })) => {
-                    error!(tenant = %batch.tenant, %error, "tenant halted");
-                    report.troubled.push((batch.tenant, error.to_string()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        batches.retain(|batch| !report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant));
-        if batches.is_empty() {
+        let PostPolicy { in_flight, max_items, .. } = self.poster.policy;
+        if chosen.is_empty() {
             return Ok(());
         }
         let Some(fees) = self.fees(followed).await? else { return Ok(()) };
         let limit = gas_limit(&self.chain().head().await?);
-        while followed.open < poster.policy.in_flight
-            && let Some((chunk, gas)) = self.cut(&mut batches, limit).await?
-        {
-            let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
-            let items: Vec<_> = chunk.iter().map(|batch| (batch.tenant, batch.index)).collect();
-            poster.post(ledger, followed, Call { to, calldata, gas }, fees, &items).await?;
-            if followed.waiting.is_some() {
-                break;
+        while followed.open < in_flight && !chosen.is_empty() {
+            let part = cut_off(&mut chosen, max_items);
+            // A tenant's further batches are left for later: an estimate knows nothing of what is
+            // under way, and whatever follows a batch that is not what was sealed waits with it.
+            let tenants: HashSet<_> = part.iter().map(|batch| batch.tenant).collect();
+            chosen.retain(|batch| !tenants.contains(&batch.tenant));
+            let mut batches = self.sound(ledger, part, report).await?;
+            while followed.open < in_flight
+                && let Some((chunk, gas)) = self.cut(&mut batches, limit).await?
+            {
+                let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
+                let items: Vec<_> = chunk.iter().map(|batch| (batch.tenant, batch.index)).collect();
+                let call = Call { to, calldata, gas };
+                self.poster.post(ledger, followed, call, fees, &items).await?;
+                if followed.waiting.is_some() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
+    }
+
+    /// The batches that still are what was sealed, in order; none of a tenant that has another one.
+    async fn sound(
+        &self,
+        ledger: &Sealer,
+        mut batches: Vec<SealedBatch>,
+        report: &mut RoundReport,
+    ) -> Result<Vec<SealedBatch>, AnchorError> {
+        let looks = batches.iter().copied();
+        let looks = looks.map(|batch| async move { (batch.tenant, recheck(ledger, &batch).await) });
+        let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(TOGETHER);
+        let mut unsound = HashSet::new();
+        while let Some((tenant, looked)) = looks.next().await {
+            match looked {
+                Ok(()) => {}
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => {
+                    error!(%tenant, %error, "cannot anchor what was sealed");
+                    if unsound.insert(tenant) {
+                        report.troubled.push((tenant, error.to_string()));
+                    }
+                }
+            }
+        }
+        batches.retain(|batch| !unsound.contains(&batch.tenant));
+        Ok(batches)
     }
 
     /// What a transaction is to offer; none, which is then waited for, while that is over the ceiling.
@@ -355,7 +382,7 @@ impl Anchorer {
     }
 
     /// Cuts off what goes into one transaction, by the gas that it is estimated to use and a fifth more.
-    /// A tenant's further batches are left for later: an estimate knows nothing of what is under way.
+    /// A tenant's further batches are left for later, as an estimate knows nothing of what is under way.
     async fn cut(
         &self,
         batches: &mut Vec<SealedBatch>,
@@ -393,6 +420,17 @@ async fn told(stop: &mut watch::Receiver<bool>, grace: Duration) {
     tokio::time::sleep(grace).await;
 }
 
+/// Cuts off the first batches: as many as go into one transaction and are hashed again in seconds.
+fn cut_off(batches: &mut Vec<SealedBatch>, most: usize) -> Vec<SealedBatch> {
+    let mut entries = 0;
+    let few = batches.iter().take(most).take_while(|batch| {
+        entries += batch.count;
+        entries <= MAX_ENTRIES
+    });
+    let few = few.count().max(1).min(batches.len());
+    batches.drain(..few).collect()
+}
+
 /// The calldata of `anchorMany`.
 fn anchor_many(batches: &[SealedBatch]) -> Bytes {
     let items = batches
@@ -405,4 +443,35 @@ fn anchor_many(batches: &[SealedBatch]) -> Bytes {
         })
         .collect();
     AuditAnchor::anchorManyCall { items }.abi_encode().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_core::BatchIndex;
+
+    use super::*;
+
+    #[test]
+    fn a_part_is_what_is_hashed_in_seconds_and_never_nothing() {
+        let batch = |count| SealedBatch {
+            tenant: TenantId::from_authority([1; 20].into()).expect("not zero"),
+            index: BatchIndex(0),
+            first_seq: 0.into(),
+            count,
+            root: [0; 32].into(),
+            sealed_at: std::time::SystemTime::UNIX_EPOCH,
+            anchored: None,
+        };
+        let parts = |counts: &[u64], most| {
+            let mut batches: Vec<_> = counts.iter().map(|count| batch(*count)).collect();
+            let mut sizes = vec![];
+            while !batches.is_empty() {
+                sizes.push(cut_off(&mut batches, most).len());
+            }
+            sizes
+        };
+        let half = MAX_ENTRIES / 2;
+        assert_eq!(parts(&[1, 1, 1], 2), [2, 1]);
+        assert_eq!(parts(&[half, half, 1, MAX_ENTRIES + 1, 1], 9), [2, 1, 1, 1]);
+    }
 }

@@ -84,3 +84,11 @@ pub enum AnchorError {
         limit: u64,
     },
 }
+
+impl AnchorError {
+    /// Whether it is no one tenant's trouble: the database is away, or another daemon leads.
+    pub(crate) fn concerns_all(&self) -> bool {
+        matches!(self, Self::Store(error)
+            if error.is_transient() || matches!(error, StoreError::Deposed { .. }))
+    }
+}

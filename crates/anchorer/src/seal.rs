@@ -55,12 +55,7 @@ pub async fn seal_due(
         while let Some((tenant, turn)) = turns.next().await {
             match turn {
                 Ok(_) => report.sealed += 1,
-                // The database is away, or another daemon leads: no tenant's trouble.
-                Err(AnchorError::Store(error))
-                    if error.is_transient() || matches!(error, StoreError::Deposed { .. }) =>
-                {
-                    return Err(error.into());
-                }
+                Err(error) if error.concerns_all() => return Err(error),
                 Err(trouble) => {
                     error!(%tenant, error = %trouble, "cannot seal");
                     left_out.insert(tenant);
