@@ -114,13 +114,14 @@ impl Poster {
     pub(crate) async fn finality(&self, ledger: &Sealer) -> Result<Finality, AnchorError> {
         let head = self.chain().head().await?.number;
         let depth = self.policy.final_depth;
-        let tagged = async |tag, depth: u64| match self.chain().header(tag).await {
-            Ok(Some(header)) => header.number,
-            // Not a word: what lies deep enough.
-            Ok(None) | Err(_) => head.saturating_sub(depth),
+        let tagged = async |tag, depth: u64| {
+            let header = self.chain().header(tag).await?;
+            // Not a word of this chain: what lies deep enough.
+            let number = header.map_or(head.saturating_sub(depth), |header| header.number);
+            Ok::<_, ChainError>(number)
         };
-        let safe = tagged(BlockNumberOrTag::Safe, depth / 2).await;
-        let last_final = tagged(BlockNumberOrTag::Finalized, depth).await;
+        let safe = tagged(BlockNumberOrTag::Safe, depth / 2).await?;
+        let last_final = tagged(BlockNumberOrTag::Finalized, depth).await?;
         let at = Finality { head, safe, last_final };
         ledger.set_finality(at).await?;
         Ok(at)
@@ -143,7 +144,7 @@ impl Poster {
         }
         let mut followed = Followed { next: next[&us], ..Followed::default() };
         self.forget_all_but(&intents).await;
-        let stands = self.newest_stands(&intents).await?;
+        let stands = self.newest_stands(&intents, finality.head).await?;
         for intent in &mut intents {
             let before = intent.outcome;
             if !(stands && matches!(before, Outcome::Mined { .. })) {
@@ -179,8 +180,8 @@ impl Poster {
     }
 
     /// Whether the newest block that a mined transaction is in is still the chain's. Every older one
-    /// is then, too, since all were found on one chain.
-    async fn newest_stands(&self, intents: &[Intent]) -> Result<bool, AnchorError> {
+    /// is then, too, since all were found on one chain. A node that does not have it yet lags.
+    async fn newest_stands(&self, intents: &[Intent], head: u64) -> Result<bool, AnchorError> {
         let newest = intents.iter().filter_map(|intent| match intent.outcome {
             Outcome::Mined { block_number, block_hash, .. } => Some((block_number, block_hash)),
             _ => None,
@@ -189,7 +190,7 @@ impl Poster {
             return Ok(true);
         };
         let header = self.chain().header(BlockNumberOrTag::Number(number)).await?;
-        Ok(header.is_some_and(|header| header.hash == hash))
+        Ok(header.map_or(head < number, |header| header.hash == hash))
     }
 
     /// Finds out what became of an intent and writes down what changed.

@@ -6,7 +6,11 @@ use alloy_primitives::{B256, keccak256};
 use cofferdam_core::TenantId;
 use sqlx::{Postgres, Transaction};
 
-use crate::{Result, Sealer, StoreError, TenantTx, lease::hold, row::RowExt};
+use crate::{
+    Result, Sealer, StoreError, TenantTx,
+    lease::hold,
+    row::{RowExt, words},
+};
 
 /// A difference between what was sealed and what the chain says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ impl Sealer {
         )
         .bind(tenant.as_b256().as_slice())
         .bind(scoped.chain())
-        .bind(format!("{kind}: {detail}"))
+        .bind(words(&format!("{kind}: {detail}")))
         .execute(&mut *scoped.tx)
         .await
         .map_err(StoreError::database("halt a tenant"))?
@@ -60,7 +64,7 @@ impl Sealer {
             "UPDATE cofferdam.deployments SET halted = coalesce(halted, $2) WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
-        .bind(format!("{kind}: {detail}"))
+        .bind(words(&format!("{kind}: {detail}")))
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database(doing))?;
@@ -179,7 +183,7 @@ pub(crate) async fn write(
     .bind(chain)
     .bind(incident_id(tenant, kind, detail).as_slice())
     .bind(kind)
-    .bind(detail)
+    .bind(words(detail))
     .execute(&mut **tx)
     .await
     .map_err(StoreError::database("write an incident"))?;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use crate::{Result, Sealer, StoreError, row::RowExt};
+use crate::{
+    Result, Sealer, StoreError,
+    row::{RowExt, words},
+};
 
 /// Whether this daemon leads.
 #[derive(Clone, Debug)]
@@ -104,7 +107,7 @@ impl Sealer {
              WHERE chain_id = $1 AND waiting IS DISTINCT FROM $2",
         )
         .bind(self.handle.chain())
-        .bind(what)
+        .bind(what.map(words))
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database("say what is waited for"))?;

@@ -87,6 +87,11 @@ async fn a_lease_has_one_holder_and_its_epoch_refuses_whoever_led_before() {
     let leader = plain.leader().await.expect("read").expect("one");
     assert_eq!((&*leader.holder, leader.epoch), ("second", 2));
     assert_eq!(leader.waiting.as_deref(), Some("funds"));
+    // Whatever a node's proxy says instead of it.
+    let page = format!("a\0{}", "€".repeat(4096));
+    second.wait_for(Some(&page)).await.expect("said");
+    let said = plain.leader().await.expect("read").expect("one").waiting.expect("something");
+    assert!(said.len() > 4000 && said.starts_with("a\u{fffd}€"), "{} bytes", said.len());
     let mut tx = second.tenant(tenant(1)).await.expect("a transaction");
     tx.insert_batch(Seq(0), 3, [1; 32].into()).await.expect("sealed");
     tx.commit().await.expect("committed");
