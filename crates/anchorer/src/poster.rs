@@ -160,7 +160,7 @@ impl Poster {
                 followed.nonces.insert(intent.nonce);
             } else if intent.outcome == Outcome::Open {
                 // The key was replaced: the contract takes nothing from this one any more.
-                ledger.abandon(intent).await?;
+                ledger.abandon(intent, finality.last_final).await?;
             }
             if intent.outcome == Outcome::Open && intent.sender == us {
                 followed.open += 1;

@@ -199,6 +199,36 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
 }
 
 #[tokio::test]
+async fn what_a_replaced_key_left_behind_is_watched_until_it_cannot_matter() {
+    let database = database().await;
+    let ledger = lead(&sealer(&database, &[1]).await).await;
+    let batch = database.seal(CHAIN, tenant(1)).await;
+    let intent = ledger.record_intent(sender(), 5, &attempt(1, 10), &carried(&[batch])).await;
+    let intent = intent.expect("recorded");
+    let unsettled = async || ledger.unsettled().await.expect("read").len();
+    ledger.abandon(&intent, 9).await.expect("written");
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [batch], "free");
+    assert_eq!(unsettled().await, 1, "it may still be mined");
+    let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+    let event = [anchored_row(anchored(&batch, 5, 0))];
+    mirror.apply(None, block(5), &[], &event).await.expect("applied");
+    // Again and again, and nothing is written.
+    let mut raw = database.raw(None).await;
+    let mut versions = vec![];
+    for _ in 0..2 {
+        ledger.abandon(&intent, 4).await.expect("written");
+        let sql = "SELECT (SELECT t.xmin::text FROM cofferdam.transactions t), \
+                       (SELECT p.xmin::text FROM cofferdam.postings p)";
+        versions.push(sqlx::query_as::<_, (String, String)>(sql).fetch_one(&mut raw).await);
+    }
+    let versions: Vec<_> = versions.into_iter().map(|version| version.expect("read")).collect();
+    assert_eq!(versions[0], versions[1]);
+    assert_eq!(unsettled().await, 1, "a reorg may take that back");
+    ledger.abandon(&intent, 5).await.expect("written");
+    assert_eq!(unsettled().await, 0);
+}
+
+#[tokio::test]
 async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
     let database = database().await;
     let plain = sealer(&database, &[1]).await;
