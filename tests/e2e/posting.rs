@@ -252,7 +252,27 @@ async fn whatever_happens_to_a_transaction_each_batch_is_anchored_once() {
     for attempt in &dropped.attempts {
         world.ask("anvil_dropTransaction", [attempt.hash]).await;
     }
-    assert_eq!(world.pending().await.id, dropped.id);
+    let sent = world.pending().await;
+    assert_eq!(sent.id, dropped.id);
+    // And again when the wallet is empty: offered as it is, not for ever more.
+    let open = async || {
+        let intents = world.sealer.unsettled().await.unwrap();
+        intents.into_iter().find(|intent| intent.id == sent.id).unwrap()
+    };
+    world.set_balance(U256::ZERO).await;
+    for attempt in open().await.attempts {
+        world.ask("anvil_dropTransaction", [attempt.hash]).await;
+    }
+    world
+        .until("a word about funds", async || {
+            let waiting = world.sealer.leader().await.unwrap()?.waiting?;
+            waiting.to_lowercase().contains("insufficient funds").then_some(())
+        })
+        .await;
+    let offers = open().await.attempts.len();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(open().await.attempts.len(), offers, "an offer that nobody can pay");
+    world.set_balance(U256::from(10).pow(U256::from(20))).await;
     world.automine(true).await;
     world.mine().await;
     world.settled(4).await;

@@ -62,7 +62,7 @@ impl Default for PostPolicy {
 pub(crate) struct Poster {
     pub(crate) sender: Sender,
     pub(crate) policy: PostPolicy,
-    /// When a hash was last handed to the node, and whether the pool wanted more for it.
+    /// When a hash was handed to the node, and what came of that.
     sent: Mutex<HashMap<B256, Sending>>,
 }
 
@@ -70,7 +70,18 @@ pub(crate) struct Poster {
 struct Sending {
     first: Instant,
     last: Instant,
-    underpriced: bool,
+    pool: Pool,
+}
+
+/// What a node's pool said to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    /// It has it, as far as is known.
+    Taken,
+    /// It wants more for it.
+    Underpriced,
+    /// The key cannot pay for it.
+    Unpaid,
 }
 
 /// What following the ledger came to.
@@ -236,18 +247,21 @@ impl Poster {
         Ok(())
     }
 
-    /// Sends an open intent again where that is needed: at a higher fee once it is next and has waited
-    /// long enough, as it is before.
+    /// Sends an open intent again where that is needed: at a higher fee once it is next, has waited
+    /// long enough and the network asks for more; as it is before, and where no offer would help.
     async fn push(&self, ledger: &Sealer, intent: &Intent, next: bool) -> Result<(), AnchorError> {
         let Some(newest) = intent.attempts.last() else { return Ok(()) };
         let sending = self.sent.lock().await.get(&newest.hash).copied();
-        let Some(sending) = sending else { return self.publish(newest).await };
+        let Some(sending) = sending else { return self.republish(intent).await };
         // A pool that wants more is given more sooner, but never races to the ceiling.
-        let patience = self.policy.patience / if sending.underpriced { 3 } else { 1 };
-        if next && sending.first.elapsed() >= patience {
+        let underpriced = sending.pool == Pool::Underpriced;
+        let patience = self.policy.patience / if underpriced { 3 } else { 1 };
+        if next && sending.pool != Pool::Unpaid && sending.first.elapsed() >= patience {
             let network = Fees::of_network(self.chain()).await?;
             let old = Fees { max: newest.max_fee, tip: newest.tip };
-            if let Some(fees) = old.bumped_within(network, self.policy.max_fee) {
+            if (underpriced || !old.suffices(network))
+                && let Some(fees) = old.bumped_within(network, self.policy.max_fee)
+            {
                 let attempt = self.again(newest, fees).await?;
                 warn!(
                     nonce = intent.nonce,
@@ -257,15 +271,28 @@ impl Poster {
                 ledger.record_attempt(intent, &attempt).await?;
                 if let Err(error) = self.publish(&attempt).await {
                     debug!(%error, "replacement refused, sending the one before again");
-                    return self.publish(newest).await;
+                    return self.republish(intent).await;
                 }
                 return Ok(());
             }
         }
         if sending.last.elapsed() >= self.policy.patience / 3 {
-            return self.publish(newest).await;
+            return self.republish(intent).await;
         }
         Ok(())
+    }
+
+    /// Hands the dearest attempt that it takes to the node: an empty wallet may pay for one before.
+    async fn republish(&self, intent: &Intent) -> Result<(), AnchorError> {
+        let mut refused = Ok(());
+        for attempt in intent.attempts.iter().rev() {
+            match self.publish(attempt).await {
+                Err(error) if refused.is_ok() => refused = Err(error),
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+        refused
     }
 
     /// Hands an attempt to the node. That it has it already, or that the nonce is used up, is no error:
@@ -273,24 +300,30 @@ impl Poster {
     async fn publish(&self, attempt: &Attempt) -> Result<(), AnchorError> {
         let now = Instant::now();
         let answer = self.chain().send_raw(&attempt.raw).await;
-        let mut sent = self.sent.lock().await;
-        let sending = sent.entry(attempt.hash).or_insert(Sending {
-            first: now,
-            last: now,
-            underpriced: false,
-        });
-        sending.last = now;
-        let Err(error) = answer else {
-            sending.underpriced = false;
-            return Ok(());
+        let said = answer.as_ref().err().map(|error| error.to_string().to_lowercase());
+        let says = |words: &[&str]| {
+            said.as_ref().is_some_and(|said| words.iter().any(|word| said.contains(word)))
         };
-        let said = error.to_string().to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        if says(&["already known", "already imported", "known transaction", "nonce too low"]) {
-            return Ok(());
+        let pool = match () {
+            () if says(&["underpriced", "less than block base fee", "fee too low"]) => {
+                Pool::Underpriced
+            }
+            () if says(&["insufficient funds", "insufficient balance"]) => Pool::Unpaid,
+            () => Pool::Taken,
+        };
+        let known = ["already known", "already imported", "known transaction", "nonce too low"];
+        let has_it = says(&known);
+        let mut sent = self.sent.lock().await;
+        let sending = sent.entry(attempt.hash).or_insert(Sending { first: now, last: now, pool });
+        if sending.pool == Pool::Unpaid {
+            // It has waited for funds until now, not for a block.
+            sending.first = now;
         }
-        sending.underpriced = says(&["underpriced", "less than block base fee", "fee too low"]);
-        Err(error.into())
+        (sending.last, sending.pool) = (now, pool);
+        match answer {
+            Err(error) if !has_it => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Signs the same thing at another fee.
