@@ -25,6 +25,7 @@ use crate::{
     lead::Lead,
     poster::{Call, Followed, Poster, gas_limit},
     recheck::recheck,
+    seal::note,
     seal_due,
 };
 
@@ -357,6 +358,7 @@ impl Anchorer {
                 Err(error) if error.concerns_all() => return Err(error),
                 Err(error) => {
                     error!(%tenant, %error, "cannot anchor what was sealed");
+                    note(ledger, tenant, &error).await?;
                     if unsound.insert(tenant) {
                         report.troubled.push((tenant, error.to_string()));
                     }

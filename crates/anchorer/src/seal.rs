@@ -58,6 +58,7 @@ pub async fn seal_due(
                 Err(error) if error.concerns_all() => return Err(error),
                 Err(trouble) => {
                     error!(%tenant, error = %trouble, "cannot seal");
+                    note(sealer, tenant, &trouble).await?;
                     left_out.insert(tenant);
                     report.troubled.push((tenant, trouble.to_string()));
                 }
@@ -104,6 +105,19 @@ async fn seal_one(
     tx.commit().await?;
     info!(%tenant, batch = %batch.index, first_seq = %first, count, "batch sealed");
     Ok(batch)
+}
+
+/// Writes down as an incident what keeps a tenant back and has not halted it.
+pub(crate) async fn note(
+    sealer: &Sealer,
+    tenant: TenantId,
+    trouble: &AnchorError,
+) -> Result<(), StoreError> {
+    match trouble {
+        AnchorError::Tampered { .. } | AnchorError::Missing { .. } => Ok(()),
+        AnchorError::Store(StoreError::Halted { .. } | StoreError::BatchGap { .. }) => Ok(()),
+        trouble => sealer.report(tenant, "stuck", &trouble.to_string()).await,
+    }
 }
 
 /// Halts the tenant and says why.

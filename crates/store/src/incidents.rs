@@ -56,6 +56,15 @@ impl Sealer {
         Ok(())
     }
 
+    /// Writes an incident of a tenant that is not halted for it, once however often it is found.
+    pub async fn report(&self, tenant: TenantId, kind: &str, detail: &str) -> Result<()> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let chain = scoped.chain();
+        hold(&mut scoped.tx, chain, self.epoch).await?;
+        write(&mut scoped.tx, chain, Some(tenant), kind, detail).await?;
+        scoped.commit().await
+    }
+
     /// Stops sealing and anchoring all tenants of the chain, and writes an incident.
     pub async fn halt_all(&self, kind: &str, detail: &str) -> Result<()> {
         let mut tx = self.fenced().await?;
