@@ -1,62 +1,90 @@
 //! The last look at a batch before its root goes out.
 
-use cofferdam_core::{BatchMerkle, BatchTree, EntryHash, verify_inclusion};
-use cofferdam_store::{SealedBatch, Sealer};
-use futures::{StreamExt, pin_mut};
+use cofferdam_core::{BatchMerkle, BatchTree, EntryHash, Seq, TenantId, verify_inclusion};
+use cofferdam_store::{SealedBatch, Sealer, StoreError, TenantTx};
+use futures::{TryStreamExt, pin_mut};
 
 use crate::AnchorError;
 
-/// Hashes every entry of a sealed batch again from its stored bytes, and checks one proof as an auditor
-/// would. Anything that does not give the sealed root halts the tenant and names the entry.
+/// What is not as it was appended and sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The entry it was found at.
+    pub seq: Seq,
+    /// Whether the database has that entry.
+    pub missing: bool,
+    /// Which hash or entry, never a field value.
+    pub detail: String,
+}
+
+/// Looks at a batch as [`fault`] does; what it finds halts the tenant.
 pub(crate) async fn recheck(sealer: &Sealer, batch: &SealedBatch) -> Result<(), AnchorError> {
-    let (tenant, first) = (batch.tenant, batch.first_seq.get());
-    let missing = async |seq: u64| -> Result<AnchorError, AnchorError> {
-        let detail = format!("entry {seq} is not in the database");
-        sealer.halt(tenant, "missing", &detail).await?;
-        Ok(AnchorError::Missing { tenant, seq: seq.into() })
+    let tenant = batch.tenant;
+    let found = fault(&mut sealer.tenant(tenant).await?, batch).await?;
+    let Some(Fault { seq, missing, detail }) = found else { return Ok(()) };
+    sealer.halt(tenant, if missing { "missing" } else { "tampered" }, &detail).await?;
+    Err(if missing {
+        AnchorError::Missing { tenant, seq }
+    } else {
+        AnchorError::Tampered { tenant, seq, fault: detail }
+    })
+}
+
+/// Hashes every entry of a sealed batch again from its stored bytes, and checks one proof as an auditor
+/// would. The first thing that does not lead to the sealed root, if there is one.
+pub async fn fault(tx: &mut TenantTx, batch: &SealedBatch) -> Result<Option<Fault>, StoreError> {
+    let first = batch.first_seq;
+    let leaves = match leaves(tx, batch.tenant, first, batch.count).await? {
+        Ok(leaves) => leaves,
+        Err(fault) => return Ok(Some(fault)),
     };
-    let mut tx = sealer.tenant(tenant).await?;
-    let mut previous = match first.checked_sub(1) {
-        None => EntryHash::ZERO,
-        Some(seq) => match tx.entry(seq.into()).await? {
-            Some(entry) => entry.entry_hash,
-            None => return Err(missing(seq).await?),
-        },
-    };
-    let mut leaves = Vec::with_capacity(usize::try_from(batch.count).unwrap_or_default());
-    let mut fault = None;
-    {
-        let entries = tx.entries(batch.first_seq, batch.count);
-        pin_mut!(entries);
-        while let Some(entry) = entries.next().await {
-            let entry = entry?;
-            if let Err(found) = entry.verify(tenant, previous) {
-                fault = Some((entry.seq, found.to_string()));
-                break;
-            }
-            previous = entry.entry_hash;
-            leaves.push(entry.entry_hash);
-        }
-    }
-    drop(tx);
-    if let Some((seq, fault)) = fault {
-        sealer.halt(tenant, "tampered", &fault).await?;
-        return Err(AnchorError::Tampered { tenant, seq, fault });
-    }
-    if leaves.len() as u64 != batch.count {
-        return Err(missing(first + leaves.len() as u64).await?);
-    }
-    if !proves(&leaves, batch) {
-        let fault = format!(
+    Ok((!proves(&leaves, batch)).then(|| Fault {
+        seq: first,
+        missing: false,
+        detail: format!(
             "batch {} was sealed with root {}, and its entries {first} to {} give another",
             batch.index,
             batch.root,
-            first + batch.count - 1
-        );
-        sealer.halt(tenant, "tampered", &fault).await?;
-        return Err(AnchorError::Tampered { tenant, seq: batch.first_seq, fault });
+            first.get() + batch.count - 1
+        ),
+    }))
+}
+
+/// Hashes `count` entries of a tenant again from their stored bytes, each onto the one before; the first
+/// that is not there or not what it was.
+pub async fn leaves(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    first: Seq,
+    count: u64,
+) -> Result<Result<Vec<EntryHash>, Fault>, StoreError> {
+    let missing = |seq: u64| Fault {
+        seq: seq.into(),
+        missing: true,
+        detail: format!("entry {seq} is not in the database"),
+    };
+    let mut previous = match first.get().checked_sub(1) {
+        None => EntryHash::ZERO,
+        Some(seq) => match tx.entry(seq.into()).await? {
+            Some(entry) => entry.entry_hash,
+            None => return Ok(Err(missing(seq))),
+        },
+    };
+    let mut leaves = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
+    let entries = tx.entries(first, count);
+    pin_mut!(entries);
+    while let Some(entry) = entries.try_next().await? {
+        if let Err(found) = entry.verify(tenant, previous) {
+            let detail = found.to_string();
+            return Ok(Err(Fault { seq: entry.seq, missing: false, detail }));
+        }
+        previous = entry.entry_hash;
+        leaves.push(entry.entry_hash);
     }
-    Ok(())
+    Ok(match leaves.len() as u64 {
+        all if all == count => Ok(leaves),
+        some => Err(missing(first.get() + some)),
+    })
 }
 
 /// Whether these leaves have the sealed root, and the path of one of them leads to it.

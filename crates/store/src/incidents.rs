@@ -145,14 +145,31 @@ impl Sealer {
         Ok(())
     }
 
-    /// The latest incidents, resolved ones too.
+    /// Whether an incident of this kind, of this tenant, waits for an operator.
+    pub async fn has_open(&self, tenant: TenantId, kind: &str) -> Result<bool> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT FROM cofferdam.incidents WHERE tenant_id = $1 AND chain_id = $2 \
+                 AND kind = $3 AND resolved_at IS NULL) AS open",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(scoped.chain())
+        .bind(kind)
+        .fetch_one(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database("look for an open incident"))?;
+        row.value("open")
+    }
+
+    /// The latest incidents, open ones before those that an operator decided on.
     pub async fn incidents(&self, limit: u32) -> Result<Vec<Incident>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(
             "SELECT incident_id, tenant_id, kind, detail, \
                  (extract(epoch FROM at) * 1000000)::bigint AS at, \
                  (extract(epoch FROM resolved_at) * 1000000)::bigint AS resolved_at \
-             FROM cofferdam.incidents i WHERE chain_id = $1 ORDER BY i.at DESC LIMIT $2",
+             FROM cofferdam.incidents i WHERE chain_id = $1 \
+             ORDER BY i.resolved_at IS NOT NULL, i.at DESC LIMIT $2",
         )
         .bind(self.handle.chain())
         .bind(i64::from(limit))

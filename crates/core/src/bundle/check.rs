@@ -99,8 +99,7 @@ impl BundleCheck {
         Self::of(manifest)
     }
 
-    /// Begins without a signature, for who makes a bundle.
-    pub fn of(manifest: Manifest) -> Result<Self, BundleError> {
+    fn of(manifest: Manifest) -> Result<Self, BundleError> {
         let refuse =
             |member, problem: &str| Err(BundleError::Claim { member, problem: problem.to_owned() });
         let (first, last, all) = (&manifest.first, &manifest.last, &manifest.history);
