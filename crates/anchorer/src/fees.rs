@@ -87,7 +87,7 @@ mod tests {
             offer = offer.bumped(network);
             raises += 1;
         }
-        assert_eq!((raises, offer), (6, fees(379, 22)));
-        assert!(!offer.suffices(fees(380, 10)) && !offer.suffices(fees(210, 12)));
+        assert_eq!((raises, offer), (4, fees(314, 21)));
+        assert!(!offer.suffices(fees(315, 10)) && !offer.suffices(fees(210, 11)));
     }
 }
