@@ -38,7 +38,7 @@ pub enum AnchorError {
     },
     /// The tree that was built does not prove its own leaves.
     #[error(
-        "tenant {tenant}: the batch from entry {first} was not sealed, since a proof of it does not hold; this machine computes wrongly"
+        "tenant {tenant}: the batch from entry {first} goes nowhere, since a proof of it does not hold; this machine computes wrongly"
     )]
     NoProof {
         /// The tenant.

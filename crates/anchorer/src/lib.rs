@@ -30,6 +30,6 @@ pub use choose::difference;
 pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
 pub use poster::PostPolicy;
-pub use recheck::{Fault, fault, leaves};
+pub use recheck::{Fault, fault};
 pub use seal::{SealReport, seal_due};
 pub use sender::Sender;

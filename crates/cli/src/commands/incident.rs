@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cofferdam_anchorer::{difference, fault, leaves};
+use cofferdam_anchorer::{difference, fault};
 use cofferdam_contracts::Chain;
 use cofferdam_store::{Sealer, Tenant};
 use eyre::Result;
@@ -198,8 +198,8 @@ async fn differences(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<
         sealed = batch.first_seq.get() + batch.count;
     }
     let open = tx.head().await?.next_seq.get().saturating_sub(sealed);
-    let rest = leaves(&mut tx, tenant.id, sealed.into(), open).await?;
-    found.extend(rest.err().map(|fault| fault.detail));
+    let rest = tx.leaves(sealed.into(), open, u64::MAX).await?;
+    found.extend(rest.err().map(|fault| fault.to_string()));
     found.dedup();
     Ok(found)
 }
