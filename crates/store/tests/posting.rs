@@ -328,11 +328,27 @@ async fn i9_a_halt_stays_until_an_operator_decides_and_comes_back_when_found_aga
     assert_eq!((plain.all_halted().await.expect("read"), open().await), (None, 1));
     let halted = async || plain.heads().await.expect("heads")[0].halted.clone();
     assert_eq!(halted().await.as_deref(), Some("chain-ahead: it is"));
-    plain.resume(tenant(1)).await.expect("resumed");
+    // What was found after the operator looked is not lifted with it.
+    let seen = plain.standing(tenant(1)).await.expect("read");
+    ledger.halt(tenant(1), "tampered", "since then").await.expect("halted");
+    let error = plain.resume(tenant(1), &seen).await.expect_err("more was found");
+    assert!(matches!(error, StoreError::Meanwhile { .. }), "{error}");
+    assert_eq!((halted().await.as_deref(), open().await), (Some("chain-ahead: it is"), 2));
+    let resume = async |of| {
+        let seen = plain.standing(of).await.expect("read");
+        plain.resume(of, &seen).await
+    };
+    resume(tenant(1)).await.expect("resumed");
     assert_eq!((halted().await, open().await), (None, 0));
+    // Nor is a halt of which nothing was known.
+    let seen = plain.standing(tenant(1)).await.expect("read");
+    ledger.halt(tenant(1), "tampered", "since then").await.expect("halted");
+    let error = plain.resume(tenant(1), &seen).await.expect_err("more was found");
+    assert!(matches!(error, StoreError::Meanwhile { .. }), "{error}");
+    resume(tenant(1)).await.expect("resumed");
     // The same finding again is open again.
     ledger.halt(tenant(1), "chain-ahead", "it is").await.expect("halted");
-    assert_eq!((open().await, plain.incidents(9).await.expect("read").len()), (1, 2));
-    let error = plain.resume(tenant(9)).await.expect_err("nobody");
+    assert_eq!((open().await, plain.incidents(9).await.expect("read").len()), (1, 3));
+    let error = resume(tenant(9)).await.expect_err("nobody");
     assert!(matches!(error, StoreError::UnknownTenant { .. }), "{error}");
 }
