@@ -11,9 +11,9 @@ use alloy::{
 };
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE, deployment::Deployment};
-use cofferdam_core::TenantId;
+use cofferdam_core::{FieldName, TenantId};
 use cofferdam_indexer::{Endpoints, Indexer};
-use cofferdam_store::{Intent, Mirror, Reader, SealedBatch, Sealer, Sequencer};
+use cofferdam_store::{Intent, Mirror, NewEntry, Reader, SealedBatch, Sealer, Sequencer};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -82,9 +82,12 @@ impl World {
         Anchorer::new(self.sealer.clone(), sender, seal).posting(policy)
     }
 
-    /// A daemon that does so, and its mirror.
+    /// A daemon that is quick to lose its patience, and its mirror.
     async fn daemon(&self) -> Daemon {
-        let anchorer = self.anchorer(posting());
+        self.daemon_of(self.anchorer(posting())).await
+    }
+
+    async fn daemon_of(&self, anchorer: Anchorer) -> Daemon {
         let url = self.stack.runtime_url();
         let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
         let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
@@ -541,6 +544,28 @@ async fn a_bit_flipped_between_seal_and_post_halts_and_names_the_entry() {
 }
 
 #[tokio::test]
+async fn i8_a_step_that_does_not_end_is_given_up_and_the_lead_with_it() {
+    let world = World::with(&records("acme", 0..2)).await;
+    world.append("acme", 2..3).await;
+    let acme = world.stack.tenant("acme").await;
+    let mut held = world.sealer.tenant(acme).await.unwrap();
+    held.lock_head().await.unwrap();
+    let anchorer = world.anchorer(PostPolicy { step: Duration::from_secs(1), ..posting() });
+    let pulse = anchorer.pulse();
+    let before = world.sealer.leader().await.unwrap().map_or(0, |leader| leader.epoch);
+    let daemon = world.daemon_of(anchorer).await;
+    world
+        .until("another lead", async || {
+            (world.sealer.leader().await.unwrap()?.epoch > before + 1).then_some(())
+        })
+        .await;
+    assert!(pulse.failed() > 0);
+    drop(held);
+    world.settled(3).await;
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn i9_tenants_that_nobody_may_anchor_for_hold_up_no_other() {
     let world = World::with(&records("acme", 0..2)).await;
     let url = world.stack.runtime_url();
@@ -550,7 +575,9 @@ async fn i9_tenants_that_nobody_may_anchor_for_hold_up_no_other() {
         let authority = Address::with_last_byte(n + 1);
         let tenant = TenantId::from_authority(authority).unwrap();
         sequencer.add_tenant(&format!("stranger-{n}"), tenant).await.unwrap();
-        world.append(&format!("stranger-{n}"), 0..1).await;
+        let entry = [(FieldName::ExternalId, "one"), (FieldName::Payload, "{}")];
+        let entry = NewEntry::new(entry.map(|(name, value)| (name, value.to_owned()))).unwrap();
+        sequencer.appender().append(tenant, vec![entry]).await.unwrap();
     }
     let anchorer = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
     assert_eq!(anchorer.round(true).await.unwrap().troubled.len(), 5);

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    AnchorError, PostPolicy, SealPolicy, SealReport, Sender,
+    AnchorError, PostPolicy, Pulse, SealPolicy, SealReport, Sender,
     aside::Aside,
     choose::{choose, other_anchorer},
     fees::Fees,
@@ -48,6 +48,7 @@ pub struct Anchorer {
     sealer: Sealer,
     poster: Arc<Poster>,
     aside: Arc<Aside>,
+    pulse: Arc<Pulse>,
     policy: SealPolicy,
     holder: String,
     intake: Option<Sequencer>,
@@ -93,7 +94,15 @@ impl Anchorer {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{}:{}", host.trim(), std::process::id());
         let poster = Arc::new(Poster::new(sender, PostPolicy::default()));
-        Self { sealer, poster, aside: Arc::default(), policy, holder, intake: None }
+        Self {
+            sealer,
+            poster,
+            aside: Arc::default(),
+            pulse: Arc::default(),
+            policy,
+            holder,
+            intake: None,
+        }
     }
 
     /// The same, posting by `policy`.
@@ -105,6 +114,11 @@ impl Anchorer {
     /// Also chains what applications enqueued, at the start of each step.
     pub fn chaining(self, sequencer: Sequencer) -> Self {
         Self { intake: Some(sequencer), ..self }
+    }
+
+    /// How its steps go.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     /// Seals what is due (everything when `flush` is set), posts what is sealed, and waits until it is
@@ -144,10 +158,18 @@ impl Anchorer {
     pub async fn run(&self, every: Duration, mut stop: watch::Receiver<bool>) {
         let mut lead = None;
         while !*stop.borrow() {
-            let step = self.turn(&mut lead);
-            tokio::select! {
-                () = step => {}
+            let limit = self.poster.policy.step;
+            let turn = tokio::time::timeout(limit, self.turn(&mut lead));
+            let turned = tokio::select! {
+                turned = turn => turned,
                 () = told(&mut stop, GRACE) => break,
+            };
+            self.pulse.beat(matches!(turned, Ok(true)));
+            if turned.is_err() {
+                error!(after = ?limit, "step given up, leading no longer");
+                if let Some(lead) = lead.take() {
+                    let _ = tokio::time::timeout(GRACE, lead.release()).await;
+                }
             }
             tokio::select! {
                 _ = tokio::time::sleep(every) => {}
@@ -159,8 +181,8 @@ impl Anchorer {
         }
     }
 
-    /// One step, if this daemon leads or can take the lead.
-    async fn turn(&self, lead: &mut Option<Lead>) {
+    /// One step, if this daemon leads or can take the lead. Whether nothing failed.
+    async fn turn(&self, lead: &mut Option<Lead>) -> bool {
         if lead.as_ref().is_some_and(Lead::is_deposed) {
             *lead = None;
         }
@@ -168,12 +190,20 @@ impl Anchorer {
             Some(leading) => leading,
             None => match Lead::take(&self.sealer, &self.holder, self.poster.policy.lease).await {
                 Ok(taken) => lead.insert(taken),
-                Err(error @ AnchorError::NotLeading { .. }) => return debug!(%error, "standing by"),
-                Err(error) => return error!(%error, "cannot lead, trying again"),
+                Err(error @ AnchorError::NotLeading { .. }) => {
+                    debug!(%error, "standing by");
+                    return true;
+                }
+                Err(error) => {
+                    error!(%error, "cannot lead, trying again");
+                    return false;
+                }
             },
         };
         let mut report = RoundReport::default();
-        match self.step(&leading.sealer, false, &mut report).await {
+        let outcome = self.step(&leading.sealer, false, &mut report).await;
+        let well = outcome.is_ok();
+        match outcome {
             Ok(_) if report == RoundReport::default() => debug!("nothing to anchor"),
             Ok(_) => info!(
                 sealed = report.sealed,
@@ -187,6 +217,7 @@ impl Anchorer {
             }
             Err(error) => error!(%error, "step failed, trying again"),
         }
+        well
     }
 
     /// Follows what is under way, seals what is due, and posts what is sealed. Sealing goes on when the

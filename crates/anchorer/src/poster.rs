@@ -39,6 +39,9 @@ pub struct PostPolicy {
     pub max_items: usize,
     /// How long a daemon that has stopped renewing its lease still leads.
     pub lease: Duration,
+    /// How long a step may take before it is given up, and the lead with it: an answer may never come,
+    /// as on a connection that was lost without a word.
+    pub step: Duration,
     /// How many blocks below the newest one is final where the chain does not say so itself; half as
     /// many make it safe. Far more than it takes: an endpoint may only fail to answer for once.
     pub final_depth: u64,
@@ -52,6 +55,7 @@ impl Default for PostPolicy {
             in_flight: 4,
             max_items: 300,
             lease: Duration::from_secs(15),
+            step: Duration::from_secs(300),
             final_depth: 1_000,
         }
     }

@@ -47,6 +47,11 @@ impl Sealer {
         Ok(Self { handle: Handle::connect(url, chain_id, Role::Sealer).await?, epoch: None })
     }
 
+    /// The same for whoever only watches: with two connections, so that it never takes the daemon's.
+    pub async fn watching(url: &DatabaseUrl, chain_id: u64) -> Result<Self> {
+        Ok(Self { handle: Handle::connect_few(url, chain_id, Role::Sealer, 2).await?, epoch: None })
+    }
+
     /// The contract this chain's tenants are anchored in.
     pub async fn deployment(&self) -> Result<Option<Deployment>> {
         deployment::read(&self.handle).await
