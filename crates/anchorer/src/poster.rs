@@ -308,12 +308,12 @@ impl Poster {
         let says = |words: &[&str]| {
             said.as_ref().is_some_and(|said| words.iter().any(|word| said.contains(word)))
         };
-        let pool = match () {
-            () if says(&["underpriced", "less than block base fee", "fee too low"]) => {
-                Pool::Underpriced
-            }
-            () if says(&["insufficient funds", "insufficient balance"]) => Pool::Unpaid,
-            () => Pool::Taken,
+        let pool = if says(&["underpriced", "less than block base fee", "fee too low"]) {
+            Pool::Underpriced
+        } else if says(&["insufficient funds", "insufficient balance"]) {
+            Pool::Unpaid
+        } else {
+            Pool::Taken
         };
         let known = ["already known", "already imported", "known transaction", "nonce too low"];
         let has_it = says(&known);
