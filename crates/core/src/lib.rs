@@ -73,7 +73,9 @@ pub use entry::{
 pub use field::{FieldError, FieldName, Fields, UnknownField};
 pub use header::{BlockHeader, HeaderError};
 pub use hex::HexError;
-pub use history::{History, HistoryError, HistoryNode, Peak, covering_peak, siblings};
+pub use history::{
+    History, HistoryError, HistoryNode, Peak, covering_peak, live_heights, siblings,
+};
 pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
 pub use number::{BatchIndex, NumberError, Seq};
 pub use receipt::{

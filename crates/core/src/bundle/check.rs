@@ -4,7 +4,7 @@ use super::{BundleBatch, BundleError, LaterBatch, Manifest, signature};
 use crate::{
     Batch, BatchIndex, BatchTree, BlockHeader, Commitment, EntryBody, EntryHash, History,
     MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ReceiptEntry, ReceiptError, Seq,
-    Word, entry_hash,
+    Word, entry_hash, live_heights,
     receipt::wire::{read_entry, write_entry},
     storage::{Head, head_slot, peak_slot},
     tree::{append, fold},
@@ -290,13 +290,13 @@ impl CheckedBundle {
             let (end, entries) = (history.entries, head.entries);
             return Err(ProofError::Entries { end, entries });
         }
-        let heights =
-            (0..u64::BITS as u8).rev().filter(|height| history.batches >> height & 1 == 1);
         let found = proof_block.peaks.len();
         if found != self.history.peaks().len() {
             return Err(ProofError::Peaks { expected: self.history.peaks().len(), found });
         }
-        for ((height, slot), peak) in heights.zip(&proof_block.peaks).zip(self.history.peaks()) {
+        for ((height, slot), peak) in
+            live_heights(history.batches).zip(&proof_block.peaks).zip(self.history.peaks())
+        {
             let stored = slot.word(Word::Peak, peak_slot(height, *tenant_id), root)?;
             if stored != *peak {
                 return Err(ProofError::Peak { stored, found: *peak });

@@ -377,7 +377,8 @@ pub(crate) fn bounded_nodes(member: &'static str, proof: &[Bytes]) -> Result<(),
     bound(member, "bytes of one node", longest, MAX_NODE_BYTES)
 }
 
-fn bound(
+/// Refuses more of something than there can be.
+pub(crate) fn bound(
     member: &'static str,
     unit: &'static str,
     found: usize,
