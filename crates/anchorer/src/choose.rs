@@ -6,9 +6,9 @@ use alloy::primitives::Address;
 use cofferdam_contracts::{Chain, ChainError, IAuditAnchor};
 use cofferdam_core::{BatchIndex, TenantId};
 use cofferdam_store::{SealedBatch, Sealer};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::AnchorError;
+use crate::{AnchorError, aside::Aside};
 
 /// What the contract's counters say about a tenant whose next batch is to go out.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub(crate) async fn choose(
     chain: &Chain,
     ledger: &Sealer,
     us: Address,
+    aside: &Aside,
     batches: Vec<SealedBatch>,
 ) -> Result<Choice, AnchorError> {
     let mut firsts: BTreeMap<TenantId, SealedBatch> = BTreeMap::new();
@@ -57,16 +58,14 @@ pub(crate) async fn choose(
             verdict = judge(ledger, us, first, &again[tenant]).await?;
         }
         match verdict {
-            Verdict::Post => drop(posting.insert(*tenant)),
+            Verdict::Post => {
+                posting.insert(*tenant);
+                aside.remove(*tenant).await;
+            }
             Verdict::Wait => debug!(%tenant, batch = %first.index, "waiting for the mirror"),
             Verdict::OtherAnchorer(anchorer) => {
-                let reason = match anchorer {
-                    Address::ZERO => "no anchorer is set on the chain".to_string(),
-                    other => format!("its anchorer on the chain is {other}"),
-                };
-                warn!(%tenant, %reason, "cannot anchor for this tenant");
-                let what_next = format!("{reason}; its authority must set it to {us}");
-                choice.troubled.push((*tenant, what_next));
+                aside.put(*tenant, anchorer).await;
+                choice.troubled.push((*tenant, other_anchorer(us, anchorer)));
             }
             Verdict::Differs { kind, detail } => {
                 ledger.halt(*tenant, kind, &detail).await?;
@@ -84,6 +83,15 @@ pub(crate) async fn choose(
         }
     }
     Ok(choice)
+}
+
+/// What is in the way of a tenant that has another anchorer, and who can change that.
+pub(crate) fn other_anchorer(us: Address, anchorer: Address) -> String {
+    let reason = match anchorer {
+        Address::ZERO => "no anchorer is set on the chain".to_string(),
+        other => format!("its anchorer on the chain is {other}"),
+    };
+    format!("{reason}; its authority must set it to {us}")
 }
 
 async fn heads(

@@ -15,11 +15,13 @@
 //! Nothing here says that a batch is anchored. That is for the indexer to say, from the event.
 
 mod anchorer;
+mod aside;
 mod choose;
 mod error;
 mod fees;
 mod lead;
 mod poster;
+mod pulse;
 mod recheck;
 mod seal;
 mod sender;
@@ -29,6 +31,7 @@ pub use choose::difference;
 pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
 pub use poster::PostPolicy;
-pub use recheck::{Fault, fault, leaves};
+pub use pulse::Pulse;
+pub use recheck::{Fault, fault};
 pub use seal::{SealReport, seal_due};
 pub use sender::Sender;

@@ -108,7 +108,7 @@ async fn each_tenant_is_sealed_by_its_own_settings() {
 async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
     let world = world(&[20, 20, 20]).await;
     let flip =
-        async || flip_one_bit(&world.admin, CHAIN, tenant(1), Seq(13)).await.expect("flipped");
+        async || flip_one_bit(&world.admin, CHAIN, tenant(1), Seq(13), 5).await.expect("flipped");
     flip().await;
     let report = seal_due(&world.sealer, &NEVER, true).await.expect("sealed");
     assert_eq!(report.sealed, 2);

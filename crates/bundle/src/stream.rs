@@ -192,12 +192,7 @@ impl<R: Read> Splitter<'_, R> {
 fn hash(taken: &Receiver<Work>, done: &SyncSender<Done>) {
     for work in taken {
         let result = match work {
-            Work::Entries(lines) => Done::Entries(
-                lines
-                    .split_inclusive(|byte| *byte == b'\n')
-                    .map(|line| entry(&line[..line.len() - 1]))
-                    .collect(),
-            ),
+            Work::Entries(lines) => Done::Entries(entries(&lines)),
             other => Done::Other(other),
         };
         if done.send(result).is_err() {
@@ -206,11 +201,16 @@ fn hash(taken: &Receiver<Work>, done: &SyncSender<Done>) {
     }
 }
 
-fn entry(line: &[u8]) -> Result<BundleEntry, Misread> {
-    BundleEntry::from_json(line).map_err(|reason| {
-        let after = BundleBatch::from_json(line).is_ok() || LaterBatch::from_json(line).is_ok();
-        if after { Misread::After } else { Misread::Unreadable(reason) }
-    })
+fn entries(lines: &[u8]) -> Vec<Result<BundleEntry, Misread>> {
+    let lines = lines.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
+    let read = BundleEntry::from_lines(lines.clone());
+    let misread = |(read, line): (Result<_, _>, &[u8])| {
+        read.map_err(|reason| {
+            let after = BundleBatch::from_json(line).is_ok() || LaterBatch::from_json(line).is_ok();
+            if after { Misread::After } else { Misread::Unreadable(reason) }
+        })
+    };
+    read.into_iter().zip(lines).map(misread).collect()
 }
 
 /// Puts it together again, in order.

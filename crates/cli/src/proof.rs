@@ -10,7 +10,7 @@ use alloy::{
 use cofferdam_contracts::Chain;
 use cofferdam_core::{
     BatchIndex, BundleProof, Finality, Inclusion, Policy, ProofBlock, Receipt, SlotProof, TenantId,
-    covering_peak,
+    covering_peak, live_heights,
     storage::{Head, head_slot, peak_slot},
 };
 use cofferdam_store::TenantTx;
@@ -86,8 +86,8 @@ pub(crate) async fn prove_all(
     number: u64,
 ) -> Result<(Head, BundleProof)> {
     let head = head_at(chain, tenant, number).await?;
-    let heights = (0..u64::BITS as u8).rev().filter(|height| head.batches >> height & 1 == 1);
-    let wanted = [head_slot(tenant)].into_iter().chain(heights.map(|it| peak_slot(it, tenant)));
+    let peaks = live_heights(head.batches).map(|height| peak_slot(height, tenant));
+    let wanted = [head_slot(tenant)].into_iter().chain(peaks);
     let Proven { header, account_proof, slots: mut peaks } =
         slots(chain, wanted.collect(), number).await?;
     if peaks.is_empty() {

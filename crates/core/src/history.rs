@@ -54,6 +54,11 @@ pub fn covering_peak(index: BatchIndex, batches: u64) -> Result<Peak, PathError>
     Ok(Peak { height, first })
 }
 
+/// The heights of the peaks that a history of `batches` has, highest first.
+pub fn live_heights(batches: u64) -> impl Iterator<Item = u8> {
+    (0..u64::BITS as u8).rev().filter(move |height| batches >> height & 1 == 1)
+}
+
 /// The nodes of the path from batch `index` to the peak that covers it, lowest first.
 pub fn siblings(
     index: BatchIndex,

@@ -44,6 +44,7 @@ mod header;
 mod hex;
 mod history;
 pub mod json;
+mod keccak;
 mod merkle;
 pub mod mirror;
 mod number;
@@ -66,11 +67,15 @@ pub use bytes::{
     BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,
     WrongLength,
 };
-pub use entry::{commitment, entry_hash, field_digest, salt};
+pub use entry::{
+    commitment, commitments, entry_digests, entry_hash, field_digest, field_digests, salt, salts,
+};
 pub use field::{FieldError, FieldName, Fields, UnknownField};
 pub use header::{BlockHeader, HeaderError};
 pub use hex::HexError;
-pub use history::{History, HistoryError, HistoryNode, Peak, covering_peak, siblings};
+pub use history::{
+    History, HistoryError, HistoryNode, Peak, covering_peak, live_heights, siblings,
+};
 pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
 pub use number::{BatchIndex, NumberError, Seq};
 pub use receipt::{

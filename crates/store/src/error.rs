@@ -197,6 +197,14 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// What an operator decided on is not all any more.
+    #[error(
+        "more was found about tenant {tenant} while it was checked, so nothing was lifted: see `cofferdam incident list`"
+    )]
+    Meanwhile {
+        /// The tenant.
+        tenant: TenantId,
+    },
     /// Another indexer moved the checkpoint.
     #[error("the mirror stands at {}, not at {}: another indexer moved it; read it again", Position(*found), Position(*expected))]
     CheckpointMoved {

@@ -60,7 +60,7 @@ pub use cofferdam_core::mirror::LogPosition;
 pub use enqueue::enqueue;
 pub use entry::{Appended, EntryFault, NewEntry, NewEntryError, StoredEntry};
 pub use error::{AppendError, DatabaseError, Result, StoreError};
-pub use incidents::Incident;
+pub use incidents::{Incident, Standing};
 pub use intake::{BadIntakePosition, Drained, Intake, IntakePosition, StoppedIntake};
 pub use lease::{Leader, Leadership};
 pub use leaves::{LeafFault, Leaves};

@@ -246,16 +246,18 @@ impl TenantTx {
         let Some((first, end)) = range else {
             return Err(self.why_no_batch(first_seq, count).await?);
         };
-        // What remains is as old as its first entry says; an erased time counts from now, and so does
-        // one from a clock ahead of the database's.
+        // What remains is as old as its first entry says, which nobody has checked yet: no older than
+        // what was oldest; an erased time counts from now, and so does one from a clock ahead of the
+        // database's.
         let written = sqlx::query(concat!(
             "WITH head AS (UPDATE cofferdam.heads SET sealed_seq = $4, \
                  sealed_batches = sealed_batches + 1, \
                  unsealed_bytes = CASE WHEN $4 < next_seq THEN greatest(unsealed_bytes - $6, 0) \
                      ELSE 0 END, \
-                 oldest_unsealed_at = CASE WHEN $4 < next_seq THEN least(now(), ( \
-                     SELECT nullif(e.recorded_at, '')::timestamptz FROM cofferdam.entries e \
-                     WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq = $4)) END \
+                 oldest_unsealed_at = CASE WHEN $4 < next_seq THEN greatest(oldest_unsealed_at, least(now(), ( \
+                     SELECT CASE WHEN pg_input_is_valid(e.recorded_at, 'timestamptz') \
+                         THEN e.recorded_at::timestamptz END FROM cofferdam.entries e \
+                     WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq = $4))) END \
                  WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NULL \
                      AND sealed_seq = $3 AND $4 <= next_seq \
                  RETURNING sealed_batches - 1 AS batch_index) \

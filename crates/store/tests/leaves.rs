@@ -102,6 +102,23 @@ async fn i9_a_change_in_any_column_of_an_entry_is_found_and_named() {
 }
 
 #[tokio::test]
+async fn i9_an_unchecked_time_is_no_reason_not_to_seal_what_is_before_it() {
+    let (database, sealer) = filled(10).await;
+    let mut raw = database.raw(None).await;
+    for (first, time) in [(0, "no time"), (3, "-infinity"), (6, "2000-01-01")] {
+        let next = first + 3;
+        let sql = format!("UPDATE cofferdam.entries SET recorded_at = '{time}' WHERE seq = {next}");
+        assert_eq!(run(&mut raw, &sql).await, 1);
+        let before = sealer.heads().await.expect("heads")[0].oldest_unsealed_at;
+        let mut tx = sealer.tenant(tenant(1)).await.expect("a transaction");
+        tx.insert_batch(Seq(first), 3, [1; 32].into()).await.expect("sealed");
+        tx.commit().await.expect("committed");
+        let after = sealer.heads().await.expect("heads")[0].oldest_unsealed_at;
+        assert!(after.is_some() && after >= before, "{time}: {before:?} to {after:?}");
+    }
+}
+
+#[tokio::test]
 async fn i9_an_entry_that_is_gone_is_missed_wherever_it_was() {
     for gone in [0, 4, 9] {
         let (database, sealer) = filled(10).await;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cofferdam_anchorer::{difference, fault, leaves};
+use cofferdam_anchorer::{difference, fault};
 use cofferdam_contracts::Chain;
 use cofferdam_store::{Sealer, Tenant};
 use eyre::Result;
@@ -60,6 +60,9 @@ mirrored event against what was sealed, and the contract's counters. While any o
                                another, --fallback-rpc-url
   reorg-below-final            `cofferdam index rebuild` mirrors the chain afresh
   other-chain, other-code      point --rpc-url at the chain this database was made for
+
+An incident of kind `intake` stays open while anything waits in that intake, which resolving does not change:
+see `cofferdam intake`.
 
 Where the reason is gone (an endpoint that lied, a reorg, a restored row), the halt is lifted, the
 incidents are closed, and sealing and anchoring go on where they stopped. No row is deleted.")]
@@ -133,20 +136,24 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
     let (who, differences) = match &args.tenant {
         None => ("everything".to_string(), vec![]),
         Some(name) => {
-            let (id, name, mut differences) = match connect::tenant(&sequencer, name).await {
+            let (id, name, seen, mut differences) = match connect::tenant(&sequencer, name).await {
                 Ok(tenant) => {
+                    let seen = sealer.standing(tenant.id).await?;
                     let differences = differences(&chain, &sealer, &tenant).await?;
-                    (tenant.id, tenant.name, differences)
+                    (tenant.id, tenant.name, seen, differences)
                 }
                 // A stranger, some of whose events may be missing in the mirror.
-                Err(error) => (name.parse().map_err(|_| error)?, name.clone(), vec![]),
+                Err(error) => {
+                    let id = name.parse().map_err(|_| error)?;
+                    (id, name.clone(), sealer.standing(id).await?, vec![])
+                }
             };
             if sealer.has_open(id, "hole").await? {
                 let indexer = index::indexer(&chain, &url, args.chain.deployment(), vec![]).await?;
                 differences.extend(indexer.difference(id).await?);
             }
             if differences.is_empty() && args.yes {
-                sealer.resume(id).await?;
+                sealer.resume(id, &seen).await?;
             }
             (name, differences)
         }
@@ -198,8 +205,8 @@ async fn differences(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<
         sealed = batch.first_seq.get() + batch.count;
     }
     let open = tx.head().await?.next_seq.get().saturating_sub(sealed);
-    let rest = leaves(&mut tx, tenant.id, sealed.into(), open).await?;
-    found.extend(rest.err().map(|fault| fault.detail));
+    let rest = tx.leaves(sealed.into(), open, u64::MAX).await?;
+    found.extend(rest.err().map(|fault| fault.to_string()));
     found.dedup();
     Ok(found)
 }
