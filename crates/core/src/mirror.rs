@@ -148,6 +148,17 @@ impl Row {
         TenantId::try_from(self.tenant).ok()
     }
 
+    /// The agent that gave a grant up: the event counts for it too, beside its tenant.
+    pub fn forfeiter(&self) -> Option<Address> {
+        if self.event.name != "Forfeited" {
+            return None;
+        }
+        match self.value("agent")? {
+            Value::Address(agent) => Some(*agent),
+            _ => None,
+        }
+    }
+
     /// A member by its column.
     pub fn value(&self, column: &str) -> Option<&Value> {
         let at = self.event.columns().position(|member| member.column == column)?;

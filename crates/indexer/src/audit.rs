@@ -1,27 +1,35 @@
 //! The mirror against the contracts' own storage, at the very block that it stands at.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{MutexGuard, PoisonError},
+};
 
 use alloy::{
-    primitives::{Address, B256, Bytes},
+    primitives::{Address, B256, Bytes, keccak256},
     sol_types::SolCall,
 };
 use cofferdam_contracts::{
     AuditAnchor, MCPAgentRegistry, PolicyRegistry, SmartAccount, deployment::Deployment,
 };
-use cofferdam_core::{TenantId, mirror::MirrorTable};
+use cofferdam_core::{
+    TenantId,
+    mirror::{MirrorTable, Row},
+};
 use cofferdam_store::{Checkpoint, MirrorHead};
 use tracing::warn;
 
 use crate::{
     IndexError, IndexMetrics, Indexer, Refusal,
-    endpoint::{At, Endpoint, Question},
+    endpoint::{Endpoint, Question, State},
 };
 
 /// Tenants whose counters are read from the database at once.
 const PAGE: u32 = 1_000;
 /// Tenants that the contracts are asked about at once: seven questions each.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 64;
+/// Tenants of whom nothing is new that are compared at each new block, one after another.
+const IN_TURN: u32 = 8;
 
 /// What the contracts say of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,49 +66,101 @@ impl Mismatch {
     }
 }
 
+/// Whose counters are still to be compared with the contracts'.
+#[derive(Debug, Default)]
+pub(crate) struct Unchecked {
+    /// Whether all were compared since the start.
+    all_done: bool,
+    /// Whose rows changed since they were compared, or are suspected.
+    tenants: BTreeSet<B256>,
+    /// Whose turn was the last among those of whom nothing is new.
+    last: Option<B256>,
+}
+
 impl Indexer {
-    /// Checks tenants' counters and histories at a block; all of them when `touched` is `None`. Registered
-    /// tenants' batches are always checked. Returns how many were checked.
-    pub(crate) async fn audit(
-        &self,
-        at: Checkpoint,
-        touched: Option<&BTreeSet<B256>>,
-    ) -> Result<u64, IndexError> {
-        let mut checked = 0;
-        match touched {
-            Some(touched) => {
-                let mut touched: Vec<B256> = touched.iter().copied().collect();
-                touched.extend(self.mirror.registered_behind().await?);
-                touched.sort_unstable();
-                touched.dedup();
-                for page in touched.chunks(PAGE as usize) {
-                    let known = self.mirror.heads_of(page).await?;
-                    checked += self.check(at, page, known).await?;
-                }
+    fn unchecked(&self) -> MutexGuard<'_, Unchecked> {
+        self.unchecked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is anybody to compare, even if no block is new.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        let unchecked = self.unchecked();
+        !unchecked.all_done || !unchecked.tenants.is_empty()
+    }
+
+    /// These tenants are to be compared.
+    pub(crate) fn suspect(&self, tenants: impl IntoIterator<Item = B256>) {
+        self.unchecked().tenants.extend(tenants);
+    }
+
+    /// All tenants are to be compared again.
+    pub(crate) fn suspect_all(&self) {
+        self.unchecked().all_done = false;
+    }
+
+    /// The tenants of rows that were written are to be compared; until all were once, everybody is anyway.
+    pub(crate) fn touch(&self, rows: &[Row]) {
+        let mut unchecked = self.unchecked();
+        if !unchecked.all_done {
+            return;
+        }
+        // What a stranger's call left out moves no counter.
+        for row in rows.iter().filter(|row| row.event.table != MirrorTable::Skipped) {
+            unchecked.tenants.insert(row.tenant);
+            unchecked.tenants.extend(row.forfeiter().map(|agent| agent.into_word()));
+        }
+    }
+
+    /// Compares with the contracts, at a block, whom nobody has compared yet, registered tenants whose batches
+    /// are not all anchored, and some of the others in turn. Whoever could not be compared stays to be.
+    /// Returns how many were.
+    pub(crate) async fn audit(&self, at: Checkpoint) -> Result<u64, IndexError> {
+        let (all, last) = {
+            let unchecked = self.unchecked();
+            (!unchecked.all_done, unchecked.last)
+        };
+        let (mut checked, mut whole) = (0, true);
+        let mut after = if all { None } else { last };
+        while whole {
+            let limit = if all { PAGE } else { IN_TURN };
+            let known = self.mirror.heads(after, limit).await?;
+            let page: Vec<B256> = known.iter().map(|head| head.tenant).collect();
+            after = page.last().copied();
+            if !page.is_empty() {
+                whole &= self.check(at, &page, known, &mut checked).await?;
             }
-            None => {
-                let mut after = None;
-                loop {
-                    let known = self.mirror.heads(after, PAGE).await?;
-                    let page: Vec<B256> = known.iter().map(|head| head.tenant).collect();
-                    let Some(last) = page.last() else { break };
-                    after = Some(*last);
-                    checked += self.check(at, &page, known).await?;
-                }
-                let registered = self.mirror.registered_behind().await?;
-                let known = self.mirror.heads_of(&registered).await?;
-                checked += self.check(at, &registered, known).await?;
+            if !all || page.is_empty() {
+                break;
             }
+        }
+        if !all && whole {
+            self.unchecked().last = after;
+        }
+        let mut tenants = self.mirror.registered_behind().await?;
+        tenants.extend(self.unchecked().tenants.iter());
+        tenants.sort_unstable();
+        tenants.dedup();
+        for page in tenants.chunks(PAGE as usize) {
+            if whole {
+                let known = self.mirror.heads_of(page).await?;
+                whole &= self.check(at, page, known, &mut checked).await?;
+            }
+        }
+        if whole {
+            self.unchecked().all_done = true;
+            self.cleared();
         }
         Ok(checked)
     }
 
+    /// Compares these tenants, and counts them; `false` if the contracts could not be read.
     async fn check(
         &self,
         at: Checkpoint,
         tenants: &[B256],
         mut known: Vec<MirrorHead>,
-    ) -> Result<u64, IndexError> {
+        checked: &mut u64,
+    ) -> Result<bool, IndexError> {
         known.sort_by_key(|head| head.tenant);
         let head = |tenant: &B256| {
             let found = known.binary_search_by_key(tenant, |head| head.tenant);
@@ -109,35 +169,39 @@ impl Indexer {
                 |at| known[at].clone(),
             )
         };
-        let ids: Vec<B256> =
-            tenants.iter().copied().filter(|id| TenantId::try_from(*id).is_ok()).collect();
-        let mut checked = 0;
+        // Nobody's id has no counters.
+        let (ids, nobody): (Vec<B256>, Vec<B256>) =
+            tenants.iter().copied().partition(|id| TenantId::try_from(*id).is_ok());
+        self.unchecked().tenants.retain(|id| !nobody.contains(id));
         for some in ids.chunks(AT_ONCE) {
             let asked = match self.on_chain(some, at).await {
                 Ok(asked) => asked,
-                // Another block may be there by now; or the node does not keep this one's state.
+                Err(error @ IndexError::Moving { .. }) => return Err(error),
+                // The node may not keep this block's state, or not answer now.
                 Err(error) => {
                     IndexMetrics::add(&self.metrics.unread, 1);
                     let block = at.number;
                     warn!(block, %error, "the contracts' state at this block could not be read");
-                    return Ok(checked);
+                    return Ok(false);
                 }
             };
             for (id, on_chain) in some.iter().zip(asked) {
                 let Some(Mismatch { table, mirrored, on_chain }) = mismatch(&head(id), &on_chain)
                 else {
-                    checked += 1;
+                    *checked += 1;
+                    self.unchecked().tenants.remove(id);
                     continue;
                 };
                 if !self.still(at).await? {
                     return Err(IndexError::Moving { number: at.number });
                 }
+                self.suspect([*id]);
                 IndexMetrics::add(&self.metrics.holes, 1);
                 let (tenant, expected, found) = (*id, mirrored, on_chain);
                 return Err(IndexError::Hole { tenant, table, expected, found });
             }
         }
-        Ok(checked)
+        Ok(true)
     }
 
     /// How a tenant's mirrored counters and history differ from the contracts' at the mirror's block, if they
@@ -151,9 +215,9 @@ impl Indexer {
         Ok(different.map(|different| different.in_words(at)))
     }
 
+    /// Whether mirror and chain still stand where they were compared.
     async fn still(&self, at: Checkpoint) -> Result<bool, IndexError> {
-        let link = self.source.link(At::Number(at.number)).await?;
-        Ok(link.is_some_and(|link| link.hash == at.hash))
+        Ok(self.is_canonical(at).await? && self.mirror.checkpoint().await? == Some(at))
     }
 
     /// What the contracts say of tenants at a block, in their order.
@@ -163,10 +227,11 @@ impl Indexer {
         at: Checkpoint,
     ) -> Result<Vec<OnChain>, IndexError> {
         let deployment = self.source.deployment();
+        let state = State::After { number: at.number, hash: at.hash };
         let ask = self
             .source
             .endpoints
-            .ask(|endpoint| async move { on_chain(&endpoint, deployment, tenants, at.hash).await });
+            .ask(|endpoint| async move { on_chain(&endpoint, deployment, tenants, state).await });
         ask.await
     }
 }
@@ -201,7 +266,7 @@ async fn on_chain(
     endpoint: &Endpoint,
     of: &Deployment,
     tenants: &[B256],
-    at: B256,
+    at: State,
 ) -> Result<Vec<OnChain>, IndexError> {
     let heads = AuditAnchor::headsCall { tenantIds: tenants.to_vec() };
     let mut questions = vec![Question::call(of.audit_anchor, &heads)];
@@ -216,7 +281,7 @@ async fn on_chain(
                 &MCPAgentRegistry::nonceOfCall { tenantId: tenant },
             ),
             Question::call(of.mcp_agent_registry, &MCPAgentRegistry::agentNonceOfCall { agent }),
-            Question::Code(agent),
+            Question::CodeHash(agent),
         ]);
     }
     let answers = endpoint.ask_all(at, &questions).await?;
@@ -228,8 +293,9 @@ async fn on_chain(
     if heads.len() != tenants.len() || of_each.len() != tenants.len() {
         return Err(nonsense());
     }
-    let account_code = of.account_code();
-    let accounts = tenants.iter().zip(&of_each).filter(|(_, answers)| *answers[5] == *account_code);
+    let account_code = keccak256(of.account_code());
+    let is_account = |answers: &[Bytes]| answers[5][..] == account_code[..];
+    let accounts = tenants.iter().zip(&of_each).filter(|(_, answers)| is_account(answers));
     let accounts: Vec<Address> = accounts.map(|(tenant, _)| Address::from_word(*tenant)).collect();
     let counters = SmartAccount::countersCall {};
     let asked: Vec<_> = accounts.iter().map(|it| Question::call(*it, &counters)).collect();
@@ -242,7 +308,7 @@ async fn on_chain(
             true => Ok(0),
             false => returned::<AuditAnchor::nonceOfCall>(endpoint, answer),
         };
-        let account_events = match *answers[5] == *account_code {
+        let account_events = match is_account(answers) {
             true => {
                 let answer = counted.next().ok_or_else(nonsense)?;
                 Some(returned::<SmartAccount::countersCall>(endpoint, &answer)?.nextEvent)

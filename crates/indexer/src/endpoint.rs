@@ -4,24 +4,27 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use alloy::{
-    primitives::{Address, B256, Bytes, hex},
+    primitives::{Address, B256, Bytes, hex, keccak256},
     sol_types::SolCall,
     transports::http::reqwest::{Client, StatusCode, header::RETRY_AFTER},
 };
-use cofferdam_contracts::{Chain, ChainError, Expected, LogsAnswer, RpcUrl, WireError};
+use cofferdam_contracts::{Chain, ChainError, Expected, LogsAnswer, RpcUrl, WireError, WireLog};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
-use crate::IndexError;
+use crate::{IndexError, packed};
 
-/// The longest answer that is read: a longer one is a range that is too long.
-const MAX_ANSWER: u64 = 64 << 20;
+/// The longest answer that is read where there is less to ask for; several are held at once.
+const MAX_ANSWER: usize = 8 << 20;
+/// The longest answer that is read at all.
+const MAX_WHOLE_ANSWER: usize = 64 << 20;
 /// How often all endpoints are tried before an error is told.
 const ROUNDS: u32 = 5;
 /// Questions in one request, at first.
@@ -98,6 +101,8 @@ pub(crate) struct Endpoint {
     resting: Mutex<Resting>,
     /// Questions that it takes in one request.
     at_once: AtomicUsize,
+    /// Whether it takes many questions about the state in one call.
+    packs: AtomicBool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -106,23 +111,32 @@ struct Resting {
     refusals: u32,
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    result: Option<WireBlock<'a>>,
-    #[serde(default)]
-    error: Option<WireError>,
-}
-
-/// One of several answers.
+/// An answer, one of several or alone.
 #[derive(Deserialize)]
 struct Said<'a> {
     #[serde(default)]
     id: Option<usize>,
+    /// None of `null` too.
     #[serde(borrow, default)]
-    result: Option<&'a str>,
+    result: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<WireError>,
+}
+
+/// Which state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum State {
+    Newest,
+    After { number: u64, hash: B256 },
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newest => f.write_str(r#""latest""#),
+            Self::After { hash, .. } => write!(f, r#"{{"blockHash":"{hash}"}}"#),
+        }
+    }
 }
 
 /// Something about the state.
@@ -130,8 +144,8 @@ struct Said<'a> {
 pub(crate) enum Question {
     /// What a call returns.
     Call { to: Address, data: Bytes },
-    /// The code at an address.
-    Code(Address),
+    /// The hash of the code at an address.
+    CodeHash(Address),
 }
 
 impl Question {
@@ -156,14 +170,15 @@ impl Endpoint {
             .build()
             .map_err(|error| ChainError::BadUrl { reason: error.to_string() })?;
         let resting = Mutex::default();
-        let at_once = AT_ONCE.into();
-        Ok(Self { url, client, expected, chain: OnceCell::new(), resting, at_once })
+        let (at_once, packs) = (AT_ONCE.into(), true.into());
+        Ok(Self { url, client, expected, chain: OnceCell::new(), resting, at_once, packs })
     }
 
-    /// A connection that was checked to be on the right chain.
-    pub(crate) async fn chain(&self) -> Result<&Chain, IndexError> {
+    /// Sees to it that this was checked to be the right chain.
+    async fn check(&self) -> Result<(), IndexError> {
         let connect = || Chain::connect(&self.url, self.expected);
-        Ok(self.chain.get_or_try_init(connect).await?)
+        self.chain.get_or_try_init(connect).await?;
+        Ok(())
     }
 
     pub(crate) fn error(
@@ -177,8 +192,13 @@ impl Endpoint {
     }
 
     /// Sends a request and returns the answer's text.
-    async fn post(&self, what: &'static str, body: String) -> Result<Vec<u8>, IndexError> {
-        self.chain().await?;
+    async fn post(
+        &self,
+        what: &'static str,
+        body: String,
+        longest: usize,
+    ) -> Result<Vec<u8>, IndexError> {
+        self.check().await?;
         let away = |error: alloy::transports::http::reqwest::Error| {
             self.error(what, Refusal::Away, error.without_url())
         };
@@ -196,10 +216,14 @@ impl Endpoint {
             return Err(self.error(what, Refusal::TooLong, status));
         }
         let length = answer.content_length().unwrap_or_default();
-        let mut text = Vec::with_capacity(length.min(MAX_ANSWER) as usize);
+        let too_long = || self.error(what, Refusal::TooLong, "the answer is too long");
+        if length > longest as u64 {
+            return Err(too_long());
+        }
+        let mut text = Vec::with_capacity(length as usize);
         while let Some(chunk) = answer.chunk().await.map_err(away)? {
-            if text.len() + chunk.len() > MAX_ANSWER as usize {
-                return Err(self.error(what, Refusal::TooLong, "the answer is too long"));
+            if text.len() + chunk.len() > longest {
+                return Err(too_long());
             }
             text.extend_from_slice(&chunk);
         }
@@ -210,51 +234,18 @@ impl Endpoint {
         Ok(text)
     }
 
-    /// The header of a block; `None` when the chain has none (yet).
-    pub(crate) async fn link(&self, at: At) -> Result<Option<Link>, IndexError> {
-        let what = "read a block";
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["{at}",false]}}"#
-        );
-        let text = self.post(what, body).await?;
-        let nonsense = |reason: &dyn fmt::Display| self.error(what, Refusal::Nonsense, reason);
-        let answer: Answer<'_> = serde_json::from_slice(&text).map_err(|error| nonsense(&error))?;
-        if let Some(error) = answer.error {
-            return Err(self.refused(what, &error));
-        }
-        let Some(block) = answer.result else { return Ok(None) };
-        let number = |text: &str| {
-            u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16)
-                .map_err(|error| nonsense(&error))
-        };
-        let hash = |text: &str| -> Result<B256, IndexError> {
-            let mut bytes = [0; 32];
-            hex::decode_to_slice(text, &mut bytes).map_err(|error| nonsense(&error))?;
-            Ok(bytes.into())
-        };
-        let link = Link {
-            number: number(block.number)?,
-            hash: hash(block.hash)?,
-            parent: hash(block.parent_hash)?,
-            time: number(block.timestamp)?,
-        };
-        match at {
-            At::Number(asked) if asked != link.number => Err(nonsense(&"another block was sent")),
-            _ => Ok(Some(link)),
-        }
-    }
-
-    /// Asks several things about the state after a block; in as few requests as the endpoint takes.
-    pub(crate) async fn ask_all(
+    /// Asks several things, each a method and its parameters, in as few requests as the endpoint takes.
+    async fn ask_each<T>(
         &self,
-        block: B256,
-        questions: &[Question],
-    ) -> Result<Vec<Bytes>, IndexError> {
+        what: &'static str,
+        questions: &[String],
+        read: impl Fn(&str) -> Result<T, serde_json::Error>,
+    ) -> Result<Vec<Result<T, WireError>>, IndexError> {
         let (mut answers, mut rest) = (Vec::with_capacity(questions.len()), questions);
         while !rest.is_empty() {
             let at_once = self.at_once.load(Ordering::Relaxed).clamp(1, rest.len());
             let (some, others) = rest.split_at(at_once);
-            match self.ask_some(block, some).await? {
+            match self.ask_some(what, some, &read).await? {
                 Some(found) => {
                     answers.extend(found);
                     rest = others;
@@ -266,49 +257,181 @@ impl Endpoint {
     }
 
     /// The answers; `None` if it takes fewer questions in one request, or only one.
-    async fn ask_some(
+    async fn ask_some<T>(
         &self,
-        block: B256,
-        questions: &[Question],
-    ) -> Result<Option<Vec<Bytes>>, IndexError> {
-        let what = "read a contract";
-        let asked = questions.iter().enumerate().map(|(id, question)| match question {
-            Question::Call { to, data } => format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_call","params":[{{"to":"{to}","data":"{data}"}},{{"blockHash":"{block}"}}]}}"#
-            ),
-            Question::Code(of) => format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_getCode","params":["{of}",{{"blockHash":"{block}"}}]}}"#
-            ),
-        });
-        let body = format!("[{}]", asked.collect::<Vec<_>>().join(","));
-        let text = self.post(what, body).await?;
+        what: &'static str,
+        questions: &[String],
+        read: &impl Fn(&str) -> Result<T, serde_json::Error>,
+    ) -> Result<Option<Vec<Result<T, WireError>>>, IndexError> {
+        let asked = questions.iter().enumerate();
+        let asked = asked.map(|(id, it)| format!(r#"{{"jsonrpc":"2.0","id":{id},{it}}}"#));
+        let asked = asked.collect::<Vec<_>>().join(",");
+        let several = questions.len() > 1;
+        // Where batches are refused, one is not to be a batch.
+        let body = if several { format!("[{asked}]") } else { asked };
+        let longest = if several { MAX_ANSWER } else { MAX_WHOLE_ANSWER };
+        let text = match self.post(what, body, longest).await {
+            Ok(text) => text,
+            Err(error) if several && error.is_too_long() => return Ok(None),
+            Err(error) => return Err(error.for_nothing_less()),
+        };
         let nonsense = |reason: &dyn fmt::Display| self.error(what, Refusal::Nonsense, reason);
-        // One answer to all of them is a refusal.
-        if text.trim_ascii_start().starts_with(b"{") {
-            let answer: Said<'_> =
-                serde_json::from_slice(&text).map_err(|error| nonsense(&error))?;
-            let refused = answer.error.unwrap_or_default();
-            if questions.len() > 1 && !matches!(meaning(&refused), Refusal::TooMany(_)) {
-                return Ok(None);
-            }
-            return Err(self.refused(what, &refused));
+        let alone = text.trim_ascii_start().starts_with(b"{");
+        let said: Vec<Said<'_>> = if alone {
+            vec![serde_json::from_slice(&text).map_err(|error| nonsense(&error))?]
+        } else {
+            serde_json::from_slice(&text).map_err(|error| nonsense(&error))?
+        };
+        if alone && several {
+            // One answer to all of them is a refusal.
+            let refused = said.into_iter().next().and_then(|it| it.error).unwrap_or_default();
+            return match meaning(&refused) {
+                Refusal::TooMany(_) => Err(self.refused(what, &refused)),
+                _ => Ok(None),
+            };
         }
-        let said: Vec<Said<'_>> =
-            serde_json::from_slice(&text).map_err(|error| nonsense(&error))?;
-        let mut answers = vec![None; questions.len()];
-        for one in &said {
-            if let Some(error) = &one.error {
-                return Err(self.refused(what, error));
-            }
-            let place = one.id.and_then(|id| answers.get_mut(id));
-            let (Some(place), Some(result)) = (place, one.result) else { continue };
-            *place = Some(Bytes::from(hex::decode(result).map_err(|error| nonsense(&error))?));
+        let mut answers: Vec<_> = questions.iter().map(|_| None).collect();
+        for one in said {
+            let id = if several { one.id } else { Some(0) };
+            let Some(place) = id.and_then(|id| answers.get_mut(id)) else { continue };
+            *place = Some(match one.error {
+                Some(error) => Err(error),
+                None => {
+                    let result = one.result.map_or("null", RawValue::get);
+                    Ok(read(result).map_err(|error| nonsense(&error))?)
+                }
+            });
         }
-        let all: Option<Vec<Bytes>> = answers.into_iter().collect();
+        let all: Option<Vec<_>> = answers.into_iter().collect();
         all.map(Some).ok_or_else(|| nonsense(&"some questions have no answer"))
     }
 
-    /// The answer to `eth_getLogs`, for [`Endpoint::logs`] to read.
+    /// The headers of blocks, each `None` where the chain has none (yet), or as it was refused.
+    pub(crate) async fn headers(
+        &self,
+        of: &[At],
+    ) -> Result<Vec<Result<Option<Link>, WireError>>, IndexError> {
+        let question =
+            |at: &At| format!(r#""method":"eth_getBlockByNumber","params":["{at}",false]"#);
+        let questions: Vec<_> = of.iter().map(question).collect();
+        let read =
+            |text: &str| serde_json::from_str::<Option<WireBlock<'_>>>(text)?.map(link).transpose();
+        let found = self.ask_each("read a block", &questions, read).await?;
+        for (at, link) in of.iter().zip(&found) {
+            if let (At::Number(asked), Ok(Some(link))) = (at, link)
+                && *asked != link.number
+            {
+                return Err(self.error(
+                    "read a block",
+                    Refusal::Nonsense,
+                    "another block was sent",
+                ));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The header of a block; `None` when the chain has none (yet).
+    pub(crate) async fn link(&self, at: At) -> Result<Option<Link>, IndexError> {
+        let link = self.headers(&[at]).await?.pop().unwrap_or(Ok(None));
+        link.map_err(|error| self.refused("read a block", &error))
+    }
+
+    /// The headers of blocks that should all be there.
+    pub(crate) async fn links(
+        &self,
+        numbers: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<Link>, IndexError> {
+        let numbers: Vec<u64> = numbers.into_iter().collect();
+        let of: Vec<_> = numbers.iter().copied().map(At::Number).collect();
+        let found = numbers.into_iter().zip(self.headers(&of).await?);
+        let links = found.map(|(number, link)| match link {
+            Ok(link) => link.ok_or(IndexError::Moving { number }),
+            Err(error) => Err(self.refused("read a block", &error)),
+        });
+        links.collect()
+    }
+
+    /// Asks several things about a state: in one call, where the endpoint takes that.
+    pub(crate) async fn ask_all(
+        &self,
+        at: State,
+        questions: &[Question],
+    ) -> Result<Vec<Bytes>, IndexError> {
+        if self.packs.load(Ordering::Relaxed) {
+            match self.ask_packed(at, questions).await? {
+                Some(answers) => return Ok(answers),
+                None => self.packs.store(false, Ordering::Relaxed),
+            }
+        }
+        self.ask_singly(at, questions).await
+    }
+
+    /// The answers from as few calls as they fit in; `None` if the endpoint refuses such calls.
+    pub(crate) async fn ask_packed(
+        &self,
+        at: State,
+        questions: &[Question],
+    ) -> Result<Option<Vec<Bytes>>, IndexError> {
+        let chunks = questions.chunks(packed::AT_ONCE);
+        let asked = chunks.clone().map(|some| {
+            let data = Bytes::from(packed::call(some));
+            format!(r#""method":"eth_call","params":[{{"data":"{data}"}},{at}]"#)
+        });
+        let what = "read a contract";
+        let said = self.ask_each(what, &asked.collect::<Vec<_>>(), bytes).await?;
+        let mut answers = Vec::with_capacity(questions.len());
+        for (some, said) in chunks.zip(said) {
+            let found = match said {
+                Ok(said) => packed::answers(&said, some.len()),
+                Err(error) if matches!(meaning(&error), Refusal::TooMany(_) | Refusal::Behind) => {
+                    return Err(self.refused_at(at, &error));
+                }
+                Err(error) => {
+                    tracing::debug!(endpoint = %self.url, error.message, "asking one by one");
+                    None
+                }
+            };
+            let Some(found) = found else { return Ok(None) };
+            answers.extend(found);
+        }
+        Ok(Some(answers))
+    }
+
+    /// The answers, each to a question of its own.
+    pub(crate) async fn ask_singly(
+        &self,
+        at: State,
+        questions: &[Question],
+    ) -> Result<Vec<Bytes>, IndexError> {
+        let asked = questions.iter().map(|question| match question {
+            Question::Call { to, data } => {
+                format!(r#""method":"eth_call","params":[{{"to":"{to}","data":"{data}"}},{at}]"#)
+            }
+            Question::CodeHash(of) => format!(r#""method":"eth_getCode","params":["{of}",{at}]"#),
+        });
+        let asked: Vec<_> = asked.collect();
+        let said = self.ask_each("read a contract", &asked, bytes).await?;
+        let answers = questions.iter().zip(said).map(|(question, said)| match (question, said) {
+            (Question::Call { .. }, Ok(answer)) => Ok(answer),
+            (Question::CodeHash(_), Ok(code)) => Ok(keccak256(code).into()),
+            (_, Err(error)) => Err(self.refused_at(at, &error)),
+        });
+        answers.collect()
+    }
+
+    /// A refusal to tell of a state. That a block is not there which was just read is no reason to ask again:
+    /// it went, or whoever answers has not come to it.
+    fn refused_at(&self, at: State, error: &WireError) -> IndexError {
+        match at {
+            State::After { number, .. } if meaning(error) == Refusal::Behind => {
+                IndexError::Moving { number }
+            }
+            _ => self.refused("read a contract", error),
+        }
+    }
+
+    /// The answer to `eth_getLogs` of a range, for [`Endpoint::logs`] to read.
     pub(crate) async fn raw_logs(
         &self,
         from: u64,
@@ -318,7 +441,37 @@ impl Endpoint {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{{"fromBlock":"{from:#x}","toBlock":"{to:#x}","topics":{topics}}}]}}"#
         );
-        self.post("read logs", body).await
+        let longest = if from == to { MAX_WHOLE_ANSWER } else { MAX_ANSWER };
+        self.post("read logs", body, longest).await
+    }
+
+    /// The logs of these very blocks: whoever does not have one of them says so, and does not answer that
+    /// there are none. What there is in each goes to `read`.
+    pub(crate) async fn logs_of<T>(
+        &self,
+        blocks: &[Link],
+        topics: &str,
+        read: impl Fn(&[WireLog<'_>]) -> Result<T, IndexError>,
+    ) -> Result<Vec<T>, IndexError> {
+        let asked = blocks.iter().map(|Link { hash, .. }| {
+            format!(
+                r#""method":"eth_getLogs","params":[{{"blockHash":"{hash}","topics":{topics}}}]"#
+            )
+        });
+        let asked: Vec<_> = asked.collect();
+        let what = "read logs";
+        let said = self.ask_each(what, &asked, |text| {
+            serde_json::from_str::<Vec<WireLog<'_>>>(text).map(|logs| read(&logs))
+        });
+        let said = said.await?;
+        let logs = blocks.iter().zip(said).map(|(block, said)| match said {
+            Ok(logs) => logs,
+            Err(error) if meaning(&error) == Refusal::Behind => {
+                Err(IndexError::Moving { number: block.number })
+            }
+            Err(error) => Err(self.refused(what, &error)),
+        });
+        logs.collect()
     }
 
     /// What an answer to `eth_getLogs` holds.
@@ -327,7 +480,10 @@ impl Endpoint {
         let answer: LogsAnswer<'_> = serde_json::from_slice(text)
             .map_err(|error| self.error(what, Refusal::Nonsense, error))?;
         match &answer {
-            LogsAnswer { error: Some(error), .. } => Err(self.refused(what, error)),
+            LogsAnswer { error: Some(error), .. } => {
+                let words = format_args!("{} ({})", error.message, error.code);
+                Err(self.error(what, meaning(error), words))
+            }
             LogsAnswer { result: None, .. } => {
                 Err(self.error(what, Refusal::Nonsense, "neither logs nor an error"))
             }
@@ -335,8 +491,10 @@ impl Endpoint {
         }
     }
 
-    fn refused(&self, what: &'static str, error: &WireError) -> IndexError {
-        self.error(what, meaning(error), format_args!("{} ({})", error.message, error.code))
+    /// A refusal of what cannot be asked for in parts.
+    pub(crate) fn refused(&self, what: &'static str, error: &WireError) -> IndexError {
+        let words = format_args!("{} ({})", error.message, error.code);
+        self.error(what, meaning(error), words).for_nothing_less()
     }
 
     fn rest(&self) -> Resting {
@@ -353,6 +511,56 @@ impl Endpoint {
     fn answered(&self) {
         *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Resting::default();
     }
+}
+
+impl IndexError {
+    pub(crate) fn is_too_long(&self) -> bool {
+        matches!(self, Self::Endpoint(EndpointError { refusal: Refusal::TooLong, .. }))
+    }
+
+    /// Where there is nothing less to ask for, too long is a refusal like any: another endpoint may answer.
+    pub(crate) fn for_nothing_less(mut self) -> Self {
+        if let Self::Endpoint(EndpointError { refusal, .. }) = &mut self
+            && *refusal == Refusal::TooLong
+        {
+            *refusal = Refusal::Away;
+        }
+        self
+    }
+}
+
+/// A header as it was sent.
+fn link(block: WireBlock<'_>) -> Result<Link, serde_json::Error> {
+    use serde::de::Error;
+    let number = |text: &str| {
+        u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).map_err(Error::custom)
+    };
+    let hash = |text: &str| -> Result<B256, serde_json::Error> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(Error::custom)?;
+        Ok(bytes.into())
+    };
+    Ok(Link {
+        number: number(block.number)?,
+        hash: hash(block.hash)?,
+        parent: hash(block.parent_hash)?,
+        time: number(block.timestamp)?,
+    })
+}
+
+/// Bytes as they were sent.
+fn bytes(text: &str) -> Result<Bytes, serde_json::Error> {
+    let text: &str = serde_json::from_str(text)?;
+    hex::decode(text).map(Bytes::from).map_err(serde::de::Error::custom)
+}
+
+/// Whether an endpoint refuses a tag because its chain has none of that name (yet).
+pub(crate) fn is_no_tag(error: &WireError) -> bool {
+    let words = error.message.to_lowercase();
+    let says = ["not supported", "unsupported", "block not found", "invalid"];
+    matches!(error.code, -32602 | -39001) && !matches!(meaning(error), Refusal::TooMany(_))
+        || meaning(error) == Refusal::Behind
+        || says.iter().any(|part| words.contains(part))
 }
 
 /// What a refusal means, in the words of the providers that there are. The numbers are used for one thing
@@ -378,6 +586,7 @@ pub(crate) fn meaning(error: &WireError) -> Refusal {
         "header not found",
         "greater than latest",
         "not yet available",
+        "block not found",
     ]) {
         return Refusal::Behind;
     }
@@ -471,7 +680,12 @@ impl Endpoints {
                         Refusal::TooMany(after) => *after,
                         _ => None,
                     },
-                    IndexError::Chain(_) | IndexError::Moving { .. } => None,
+                    IndexError::Chain(_) => None,
+                    // The chain moved: that is nobody's refusal.
+                    IndexError::Moving { .. } => {
+                        last = Some(error);
+                        continue;
+                    }
                     _ => return Err(error),
                 };
                 tracing::debug!(%error, "an endpoint refused");

@@ -1,38 +1,38 @@
 //! The loop from checkpoint to checkpoint.
 
 use std::{
-    collections::BTreeSet,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use alloy::primitives::B256;
-use cofferdam_contracts::deployment::Deployment;
-use cofferdam_store::{Checkpoint, Mirror, MirrorState, Reader, StoreError};
+use cofferdam_contracts::{WireError, deployment::Deployment};
+use cofferdam_store::{Applied, Checkpoint, Mirror, MirrorState, Reader, StoreError};
 use futures::{StreamExt, stream::FuturesOrdered};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     Endpoints, IndexError, IndexMetrics,
-    endpoint::{At, Link},
-    repair::Suspect,
-    source::{Part, Source},
+    audit::Unchecked,
+    endpoint::{At, Link, is_no_tag},
+    repair::Missing,
+    source::{Part, Source, UNSETTLED},
 };
 
 /// Ranges that are read while one is written.
 const AHEAD: usize = 3;
 /// A pass is begun again this often when the chain, or another indexer, moved under it.
 const ATTEMPTS: u32 = 10;
-/// How often an endpoint may stand below the mirror on the same chain before the mirror follows it down.
-const PATIENCE: u32 = 3;
+/// How long all endpoints may stand below the mirror on the same chain before the mirror follows them down.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// After a hole that no endpoint could fill, as many polls are left out.
 const UNHURRIED: u32 = 10;
-/// What is replayed together with its rollback; more than that is rolled back first.
-const REPLAYED: u64 = 10_000;
+/// Rows that are replayed together with the rollback; of more than that, it is rolled back first.
+const REPLAYED: usize = 50_000;
 
 /// Mirrors the contracts of one chain.
 #[derive(Debug, Clone)]
@@ -43,10 +43,13 @@ pub struct Indexer {
     /// The first block that can hold an event.
     pub(crate) from_block: u64,
     pub(crate) metrics: Arc<IndexMetrics>,
-    /// Whether the accounts are known, and whether all tenants were checked since the start.
+    /// Whether the accounts are known.
     primed: Arc<AtomicBool>,
-    checked: Arc<AtomicBool>,
-    pub(crate) suspect: Arc<Mutex<Suspect>>,
+    pub(crate) unchecked: Arc<Mutex<Unchecked>>,
+    pub(crate) missing: Arc<Mutex<Missing>>,
+    /// Since when all endpoints stand below the mirror, and how long they may.
+    lagging: Arc<Mutex<Option<Instant>>>,
+    patience: Duration,
 }
 
 /// What one pass did.
@@ -84,7 +87,7 @@ impl Indexer {
         from_block: u64,
     ) -> Self {
         let source = Source::new(endpoints, deployment);
-        let (primed, checked, suspect) = Default::default();
+        let (primed, unchecked, missing, lagging) = Default::default();
         Self {
             mirror,
             reader,
@@ -92,9 +95,17 @@ impl Indexer {
             from_block,
             metrics: Arc::default(),
             primed,
-            checked,
-            suspect,
+            unchecked,
+            missing,
+            lagging,
+            patience: PATIENCE,
         }
+    }
+
+    /// Follows endpoints that all end below the mirror down after this time, rather than half a minute: until
+    /// then they are taken to lag.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What it tells of itself.
@@ -104,23 +115,29 @@ impl Indexer {
 
     /// How far the mirror is, and the chain's newest block.
     pub async fn state(&self) -> Result<(MirrorState, u64), IndexError> {
-        Ok((self.mirror.state().await?, self.tags().await?.head.number))
+        Ok((self.mirror.state().await?, self.tags(None).await?.0.head.number))
     }
 
     /// Mirrors up to the chain's present head, and checks what it touched against the contracts.
     pub async fn catch_up(&self) -> Result<Progress, IndexError> {
         let mut progress = Progress::default();
-        let (mut attempt, mut patience, mut broken) = (0, 0, 0);
+        let (mut attempt, mut lags, mut broken, mut follow_down) = (0, 0, 0, false);
         loop {
-            let error = match self.pass(&mut progress, patience >= PATIENCE).await {
-                Ok(()) => return Ok(progress),
+            let error = match self.pass(&mut progress, follow_down).await {
+                Ok(()) => {
+                    *self.lagging.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    return Ok(progress);
+                }
                 Err(error) => error,
             };
             attempt += 1;
             match error {
-                IndexError::Lagging { .. } if patience < PATIENCE => {
-                    patience += 1;
+                IndexError::Lagging { .. } if lags < self.source.endpoints.count() => {
+                    lags += 1;
                     self.source.endpoints.rotate();
+                }
+                IndexError::Lagging { .. } if !follow_down && self.lags_for_long() => {
+                    follow_down = true;
                 }
                 // One that lies is no reason to halt: all of them must say so.
                 IndexError::BelowFinal { .. } if broken < self.source.endpoints.count() => {
@@ -149,10 +166,24 @@ impl Indexer {
         }
     }
 
+    /// Whether all endpoints have stood below the mirror for longer than it waits.
+    fn lags_for_long(&self) -> bool {
+        let mut lagging = self.lagging.lock().unwrap_or_else(PoisonError::into_inner);
+        lagging.get_or_insert_with(Instant::now).elapsed() >= self.patience
+    }
+
     /// Keeps the mirror at the head until told to stop.
     pub async fn run(&self, every: Duration, mut stop: watch::Receiver<bool>) {
         let mut failed = false;
+        // What a pass takes is no part of the wait for the next.
+        let mut polls = tokio::time::interval(every.max(Duration::from_millis(1)));
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stop.borrow() {
+            tokio::select! {
+                _ = polls.tick() => {}
+                // Nobody is left to say so: waiting for it would spin.
+                changed = stop.changed() => if changed.is_err() { return } else { continue },
+            }
             let pass = self.catch_up().await;
             match &pass {
                 Ok(Progress { events: 0, .. }) => {}
@@ -173,15 +204,9 @@ impl Indexer {
                 info!("mirroring again");
             }
             failed = pass.is_err();
-            let wait = match pass {
+            if let Err(IndexError::Hole { .. }) = pass {
                 // Everything was read and searched: not again at once.
-                Err(IndexError::Hole { .. }) => every * UNHURRIED,
-                _ => every,
-            };
-            tokio::select! {
-                _ = tokio::time::sleep(wait) => {}
-                // Nobody is left to say so: waiting for it would spin.
-                changed = stop.changed() => if changed.is_err() { return },
+                polls.reset_after(every * UNHURRIED);
             }
         }
     }
@@ -191,33 +216,33 @@ impl Indexer {
         if let Some(at) = self.mirror.checkpoint().await? {
             let before = self.before_all().await?;
             if before.number < at.number {
-                self.mirror.rewind(at, before).await?;
+                self.take_back(at, before).await?;
             }
         }
-        self.primed.store(false, Ordering::Relaxed);
-        self.checked.store(false, Ordering::Relaxed);
+        self.suspect_all();
         self.catch_up().await
     }
 
     async fn pass(&self, progress: &mut Progress, follow_down: bool) -> Result<(), IndexError> {
         let started = Instant::now();
         let events_before = progress.events;
-        if !self.primed.load(Ordering::Relaxed) {
+        let primed = self.primed.load(Ordering::Relaxed);
+        if !primed {
             self.source.know(self.mirror.accounts().await?);
             self.primed.store(true, Ordering::Relaxed);
         }
-        let tags = self.tags().await?;
         let state = self.mirror.state().await?;
-        let mut touched = BTreeSet::new();
+        let (mut tags, there) = self.tags(state.checkpoint.map(|at| at.number)).await?;
+        // What was final stays so, whatever is said now.
+        tags.last_final = tags.last_final.max(state.last_final.unwrap_or_default());
+        tags.safe = tags.safe.max(tags.last_final);
         let mut at = state.checkpoint;
         if let Some(old) = at
-            && !self.is_canonical(old).await?
+            && there.is_none_or(|link| link.hash != old.hash)
         {
-            at = Some(self.roll_back(old, state, tags, follow_down, progress, &mut touched).await?);
+            at = Some(self.roll_back(old, state, tags, follow_down, progress).await?);
         }
-        self.follow(at, tags, progress, &mut touched).await?;
-
-        let Some(at) = self.mirror.checkpoint().await? else { return Ok(()) };
+        let Some(at) = self.follow(at, tags, progress).await? else { return Ok(()) };
         progress.block = at.number;
         IndexMetrics::set(&self.metrics.mirrored, at.number);
         IndexMetrics::set(&self.metrics.lag, tags.head.number.saturating_sub(at.number));
@@ -226,60 +251,69 @@ impl Indexer {
             let seconds = started.elapsed().as_secs_f64().max(0.001);
             IndexMetrics::set(&self.metrics.logs_per_second, (written as f64 / seconds) as u64);
         }
-        self.restore_histories().await?;
-        let all = !self.checked.load(Ordering::Relaxed);
-        if all || state.checkpoint != Some(at) {
-            progress.checked += self.audit(at, if all { None } else { Some(&touched) }).await?;
-            self.checked.store(true, Ordering::Relaxed);
-            self.cleared();
+        let (safe, last_final) = (tags.safe.min(at.number), tags.last_final.min(at.number));
+        if (state.safe, state.last_final) != (Some(safe), Some(last_final)) {
+            self.mirror.settle(safe, last_final).await?;
         }
-        if (state.safe, state.last_final)
-            != (Some(tags.safe.min(at.number)), Some(tags.last_final.min(at.number)))
-        {
-            self.mirror.settle(tags.safe, tags.last_final).await?;
+        // A rewind leaves histories behind, here or before the start.
+        if !primed || progress.rewound {
+            self.restore_histories().await?;
+        }
+        if state.checkpoint != Some(at) || self.is_unchecked() {
+            progress.checked += self.audit(at).await?;
         }
         Ok(())
     }
 
-    /// Reads ahead and writes, range by range, up to the head.
+    /// Reads ahead and writes, range by range, up to the head; returns where it came to.
     async fn follow(
         &self,
         mut at: Option<Checkpoint>,
         tags: Tags,
         progress: &mut Progress,
-        touched: &mut BTreeSet<B256>,
-    ) -> Result<(), IndexError> {
+    ) -> Result<Option<Checkpoint>, IndexError> {
         let Tags { head, last_final, .. } = tags;
         let mut start = at.map_or(self.from_block, |at| at.number + 1);
         let mut reading = FuturesOrdered::new();
+        let read = |from, end| {
+            let source = self.source.clone();
+            tokio::spawn(async move { (source.read(from, end, last_final).await, end) })
+        };
         loop {
             while reading.len() < AHEAD && start <= head.number {
                 // A range is final as a whole, or is not at all.
-                let limit = if start <= last_final { last_final } else { head.number };
-                let end = limit.min(start.saturating_add(self.source.span() - 1));
-                let (source, from) = (self.source.clone(), start);
-                let read = tokio::spawn(async move { source.read(from, end, last_final).await });
-                reading.push_back(read);
+                let (limit, blocks) = match start <= last_final {
+                    true => (last_final.min(head.number), self.source.span().blocks()),
+                    false => (head.number, UNSETTLED),
+                };
+                let end = limit.min(start.saturating_add(blocks - 1));
+                reading.push_back(read(start, end));
                 start = end + 1;
             }
-            let Some(parts) = reading.next().await else { return Ok(()) };
-            let parts = parts.unwrap_or(Err(IndexError::Moving { number: start }))?;
-            for part in parts {
-                let (to, blocks) = (checkpoint(part.to), self.tied(at, &part)?);
-                let applied = self.mirror.apply(at, to, &blocks, &part.rows).await;
-                let applied = applied.map_err(|error| self.seen(error))?;
-                progress.events += applied.mirrored;
-                progress.anchored += applied.anchored;
-                progress.incidents += applied.incidents;
-                progress.block = to.number;
-                IndexMetrics::add(&self.metrics.logs, applied.mirrored);
-                IndexMetrics::add(&self.metrics.incidents, applied.incidents);
-                IndexMetrics::set(&self.metrics.mirrored, to.number);
-                self.touch(&part, touched);
-                at = Some(to);
-                debug!(block = to.number, events = applied.mirrored, "range mirrored");
+            let Some(done) = reading.next().await else { return Ok(at) };
+            let Ok((part, end)) = done else { return Err(IndexError::Moving { number: start }) };
+            let part = part?;
+            if part.to.number < end {
+                // An endpoint sent the first of it: the rest comes next.
+                reading.push_front(read(part.to.number + 1, end));
             }
+            let (to, blocks) = (checkpoint(part.to), self.tied(at, &part)?);
+            let applied = self.mirror.apply(at, to, &blocks, &part.rows).await;
+            self.count(&applied.map_err(|error| self.seen(error))?, progress);
+            self.touch(&part.rows);
+            progress.block = to.number;
+            IndexMetrics::set(&self.metrics.mirrored, to.number);
+            debug!(block = to.number, events = part.rows.len(), "range mirrored");
+            at = Some(to);
         }
+    }
+
+    fn count(&self, applied: &Applied, progress: &mut Progress) {
+        progress.events += applied.mirrored;
+        progress.anchored += applied.anchored;
+        progress.incidents += applied.incidents;
+        IndexMetrics::add(&self.metrics.logs, applied.mirrored);
+        IndexMetrics::add(&self.metrics.incidents, applied.incidents);
     }
 
     /// Rolls back to where the chain and the mirror agree, and replays what came instead.
@@ -290,7 +324,6 @@ impl Indexer {
         tags: Tags,
         follow_down: bool,
         progress: &mut Progress,
-        touched: &mut BTreeSet<B256>,
     ) -> Result<Checkpoint, IndexError> {
         let head = tags.head;
         let lagging = IndexError::Lagging { head: head.number, mirrored: old.number };
@@ -315,27 +348,24 @@ impl Indexer {
         warn!(from = old.number, to = ancestor.number, "chain changed, mirror rolled back");
         IndexMetrics::add(&self.metrics.reorgs, 1);
         progress.rewound = true;
-        // Whoever became an account in what went is none.
         self.primed.store(false, Ordering::Relaxed);
-        let replayed = head.number.saturating_sub(ancestor.number);
-        if replayed == 0 || replayed > REPLAYED {
-            self.mirror.rewind(old, ancestor).await?;
-            return Ok(ancestor);
-        }
-        let parts = self.source.read(ancestor.number + 1, head.number, tags.last_final).await?;
         let (mut rows, mut blocks, mut to) = (vec![], vec![], ancestor);
-        for part in parts {
+        while to.number < head.number && rows.len() <= REPLAYED {
+            let part = self.source.read(to.number + 1, head.number, tags.last_final).await?;
             blocks.extend(self.tied(Some(to), &part)?);
-            self.touch(&part, touched);
             to = checkpoint(part.to);
             rows.extend(part.rows);
         }
+        if to == ancestor || rows.len() > REPLAYED {
+            self.take_back(old, ancestor).await?;
+            return Ok(ancestor);
+        }
         let applied = self.mirror.replace(old, ancestor, to, &blocks, &rows).await;
-        let applied = applied.map_err(|error| self.seen(error))?;
-        progress.events += applied.mirrored;
-        progress.anchored += applied.anchored;
-        progress.incidents += applied.incidents;
-        IndexMetrics::add(&self.metrics.logs, applied.mirrored);
+        let (applied, gone) = applied.map_err(|error| self.seen(error))?;
+        // What came instead need not name whoever's events went.
+        self.suspect(gone);
+        self.touch(&rows);
+        self.count(&applied, progress);
         Ok(to)
     }
 
@@ -351,11 +381,16 @@ impl Indexer {
         Ok(part.links.iter().map(|link| (link.number, link.hash)).collect())
     }
 
-    /// Notes whose counters to check; all are, the first time.
-    fn touch(&self, part: &Part, touched: &mut BTreeSet<B256>) {
-        if self.checked.load(Ordering::Relaxed) {
-            touched.extend(part.rows.iter().map(|row| row.tenant));
-        }
+    /// Takes back what is mirrored above a block.
+    pub(crate) async fn take_back(
+        &self,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<(), IndexError> {
+        // Whoever became an account in what goes is none.
+        self.primed.store(false, Ordering::Relaxed);
+        self.suspect(self.mirror.rewind(from, to).await?);
+        Ok(())
     }
 
     fn seen(&self, error: StoreError) -> IndexError {
@@ -373,30 +408,36 @@ impl Indexer {
         }
     }
 
-    async fn tags(&self) -> Result<Tags, IndexError> {
+    /// Where the chain stands, and its block of the number `at`.
+    async fn tags(&self, at: Option<u64>) -> Result<(Tags, Option<Link>), IndexError> {
+        let what = "read a block";
         let tags = self.source.endpoints.ask(|endpoint| async move {
-            let (head, safe, last_final) = futures::join!(
-                endpoint.link(At::Latest),
-                endpoint.link(At::Safe),
-                endpoint.link(At::Final)
-            );
-            let head = head?.ok_or_else(|| {
-                endpoint.error("read a block", crate::Refusal::Nonsense, "there is no newest one")
-            })?;
-            // A chain without these tags has nothing final.
-            let number =
-                |link: Result<Option<Link>, _>| link.ok().flatten().map_or(0, |it| it.number);
-            let last_final = number(last_final).min(head.number);
-            Ok(Tags { head, safe: number(safe).clamp(last_final, head.number), last_final })
+            let mut of = vec![At::Latest, At::Safe, At::Final];
+            of.extend(at.map(At::Number));
+            let mut found = endpoint.headers(&of).await?.into_iter();
+            let mut next = || found.next().unwrap_or(Ok(None));
+            let refused = |error| endpoint.refused(what, &error);
+            let nothing =
+                || endpoint.error(what, crate::Refusal::Nonsense, "there is no newest one");
+            let head = next().map_err(refused)?.ok_or_else(nothing)?;
+            // A chain without these tags has nothing final; one that does not answer now may have.
+            let tag = |said: Result<Option<Link>, WireError>| match said {
+                Ok(link) => Ok(link.map_or(0, |link| link.number)),
+                Err(error) if is_no_tag(&error) => Ok(0),
+                Err(error) => Err(refused(error)),
+            };
+            let (safe, last_final) = (tag(next())?, tag(next())?.min(head.number));
+            let there = next().map_err(refused)?;
+            Ok((Tags { head, safe: safe.clamp(last_final, head.number), last_final }, there))
         });
-        let tags = tags.await?;
+        let (tags, there) = tags.await?;
         IndexMetrics::set(&self.metrics.head, tags.head.number);
         IndexMetrics::set(&self.metrics.safe, tags.safe);
         IndexMetrics::set(&self.metrics.last_final, tags.last_final);
-        Ok(tags)
+        Ok((tags, there))
     }
 
-    async fn is_canonical(&self, at: Checkpoint) -> Result<bool, IndexError> {
+    pub(crate) async fn is_canonical(&self, at: Checkpoint) -> Result<bool, IndexError> {
         let link = self.source.link(At::Number(at.number)).await?;
         Ok(link.is_some_and(|link| link.hash == at.hash))
     }

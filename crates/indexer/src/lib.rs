@@ -30,6 +30,7 @@ mod endpoint;
 mod error;
 mod indexer;
 mod metrics;
+mod packed;
 mod repair;
 mod source;
 mod verify;

@@ -1,10 +1,13 @@
 //! What is missing is looked for at every endpoint before it is an incident.
 
-use std::sync::PoisonError;
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use alloy::primitives::B256;
-use cofferdam_core::{History, TenantId, mirror::MirrorTable};
-use cofferdam_store::{AnchoredEvent, StoreError};
+use cofferdam_core::{
+    History, TenantId,
+    mirror::{MirrorTable, Row},
+};
+use cofferdam_store::{AnchoredEvent, Checkpoint, StoreError};
 use futures::TryStreamExt;
 use tracing::{error, warn};
 
@@ -12,16 +15,19 @@ use crate::{IndexError, IndexMetrics, Indexer, endpoint::At, indexer::checkpoint
 
 /// What was last found missing, and how often.
 #[derive(Debug, Default)]
-pub(crate) struct Suspect {
+pub(crate) struct Missing {
     of: Option<(B256, MirrorTable, u64)>,
     times: usize,
+    /// How often mirroring went back to before something that was missing, whatever it was.
+    found: usize,
 }
 
 impl Indexer {
     /// Sees to it that the next pass may find what is missing; an error when everything was tried.
     ///
     /// First the same range is read again from each endpoint in turn. Then the missing event may lie in a range
-    /// that is mirrored already, without it: its block is looked for, and the mirror goes back to it.
+    /// that is mirrored already, without it: the first difference between the tenant's rows and what an
+    /// endpoint has of it is looked for, and the mirror goes back to before it.
     pub(crate) async fn repair(
         &self,
         tenant: B256,
@@ -29,14 +35,14 @@ impl Indexer {
         expected: u64,
         found: u64,
     ) -> Result<(), IndexError> {
-        let times = {
-            let mut suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
-            let of = Some((tenant, table, expected));
-            suspect.times = if suspect.of == of { suspect.times + 1 } else { 0 };
-            suspect.of = of;
-            suspect.times
-        };
         let (endpoints, metrics) = (&self.source.endpoints, &self.metrics);
+        let (times, found_before) = {
+            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            let of = Some((tenant, table, expected));
+            missing.times = if missing.of == of { missing.times + 1 } else { 0 };
+            missing.of = of;
+            (missing.times, missing.found)
+        };
         IndexMetrics::add(&metrics.refetches, 1);
         endpoints.rotate();
         // Every endpoint in turn, then the search, and so on for as long as it is missing.
@@ -44,32 +50,24 @@ impl Indexer {
             warn!(%tenant, table = table.name(), expected, found, "events are missing, reading again");
             return Ok(());
         }
-        if let Some(at) = self.mirror.checkpoint().await? {
+        // An endpoint that has an event when asked for the tenant and not when asked for the range would
+        // keep this going for ever.
+        if let Some(at) = self.mirror.checkpoint().await?
+            && found_before < 2 * endpoints.count()
+        {
             for _ in 0..endpoints.count() {
-                let rows = self.source.of_tenant(tenant, self.from_block, at.number).await?;
-                let missing = rows.iter().find(|row| {
-                    let counter = match table {
-                        MirrorTable::Anchored => "batch_index",
-                        MirrorTable::AnchorerSet => "nonce",
-                        MirrorTable::Policies => "version",
-                        MirrorTable::Described => "agent_nonce",
-                        _ => "event_index",
-                    };
-                    let first = u64::from(table == MirrorTable::Policies);
-                    row.event.table == table && row.int(counter) == Some(expected + first)
-                });
-                if let Some(row) = missing {
-                    let before = row.position.block_number.saturating_sub(1);
+                if let Some(block) = self.parting(tenant, at).await? {
+                    let before = block.saturating_sub(1);
                     let link = self.source.link(At::Number(before)).await?;
                     let link = link.ok_or(IndexError::Moving { number: before })?;
                     warn!(%tenant, block = before, "events are missing, mirroring again from there");
-                    self.mirror.rewind(at, checkpoint(link)).await?;
-                    self.source.know(self.mirror.accounts().await?);
-                    return Ok(());
+                    self.missing.lock().unwrap_or_else(PoisonError::into_inner).found += 1;
+                    return self.take_back(at, checkpoint(link)).await;
                 }
                 endpoints.rotate();
             }
         }
+        self.cleared();
         let hole = IndexError::Hole { tenant, table, expected, found };
         let of = TenantId::try_from(tenant).ok();
         if self.mirror.incident(of, "hole", &hole.to_string()).await? {
@@ -79,9 +77,37 @@ impl Indexer {
         Err(hole)
     }
 
+    /// The first block in which a tenant's rows are not the events that an endpoint has of it; what it
+    /// gave up as an agent stands among others' rows.
+    async fn parting(&self, tenant: B256, at: Checkpoint) -> Result<Option<u64>, IndexError> {
+        let last_final = self.mirror.state().await?.last_final.unwrap_or_default();
+        let theirs = self.source.of_tenant(tenant, self.from_block, at.number, last_final).await?;
+        let mut of: BTreeSet<B256> = theirs.iter().map(|row| row.tenant).collect();
+        of.insert(tenant);
+        let mut ours: Vec<Row> = vec![];
+        for of in of.into_iter().filter_map(|of| TenantId::try_from(of).ok()) {
+            let mut tx = self.reader.tenant(of).await?;
+            for table in MirrorTable::ALL {
+                let rows = std::pin::pin!(tx.mirrored(table));
+                let about = |row: &Row| {
+                    row.tenant == tenant
+                        || row.forfeiter().is_some_and(|agent| agent.into_word() == tenant)
+                };
+                let about = rows.try_filter(|row| std::future::ready(about(row)));
+                ours.extend(about.try_collect::<Vec<_>>().await?);
+            }
+        }
+        let place = |row: &Row| (row.position.block_number, row.position.log_index);
+        ours.sort_by_key(place);
+        let parting = ours.iter().zip(&theirs).position(|(ours, theirs)| ours != theirs);
+        let parting = parting.unwrap_or(ours.len().min(theirs.len()));
+        let blocks = [ours.get(parting), theirs.get(parting)].into_iter().flatten();
+        Ok(blocks.map(|row| row.position.block_number).min())
+    }
+
     /// Everything was there: what was missing once may be missing again, and is then looked for again.
     pub(crate) fn cleared(&self) {
-        *self.suspect.lock().unwrap_or_else(PoisonError::into_inner) = Suspect::default();
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = Missing::default();
     }
 
     /// Makes the histories again that a rewind left without peaks.

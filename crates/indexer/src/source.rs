@@ -1,24 +1,17 @@
 //! From an endpoint's logs to rows: ranges read ahead, several at a time, each as long as it can be.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use alloy::{
-    primitives::{Address, B256, map::HashMap},
-    providers::Provider,
-};
-use cofferdam_contracts::{Chain, LogReader, ReadLog, deployment::Deployment};
-use cofferdam_core::mirror::Row;
-use futures::future::try_join_all;
+use alloy::primitives::{Address, B256, keccak256, map::HashMap};
+use cofferdam_contracts::{LogReader, ReadLog, WireLog, deployment::Deployment};
+use cofferdam_core::mirror::{MirrorEvent, Row};
 
 use crate::{
-    EndpointError, Endpoints, IndexError, Refusal,
-    endpoint::{At, Endpoint, Link},
+    Endpoints, IndexError, Refusal,
+    endpoint::{At, Endpoint, Link, Question, State},
 };
 
 /// The first range's length, in blocks.
@@ -27,8 +20,8 @@ const FIRST_SPAN: u64 = 32;
 const LONGEST_SPAN: u64 = 10_000;
 /// A range that holds more than this makes the next one shorter.
 const FULL: usize = 8_192;
-/// Requests for single blocks and addresses that are under way at once.
-const AT_ONCE: usize = 16;
+/// Blocks that may still change and are read at once: each is asked for by its hash.
+pub(crate) const UNSETTLED: u64 = 64;
 /// How many addresses that are no accounts are remembered; anybody can make more of them.
 const STRANGERS: usize = 65_536;
 
@@ -43,6 +36,46 @@ pub(crate) struct Part {
     pub(crate) links: Vec<Link>,
 }
 
+/// How many blocks a range has, by what the ranges before it held and what was refused.
+#[derive(Debug)]
+pub(crate) struct Span {
+    blocks: u64,
+    /// So many were refused.
+    ceiling: u64,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self { blocks: FIRST_SPAN, ceiling: LONGEST_SPAN + 1 }
+    }
+}
+
+impl Span {
+    /// The next range's length.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// So many blocks were sent, with so many rows.
+    fn fits(&mut self, blocks: u64, rows: usize) {
+        // What was refused once may be sent elsewhere on the chain, or by now: asked for now and then.
+        self.ceiling = (self.ceiling + self.ceiling.div_ceil(256)).min(LONGEST_SPAN + 1);
+        if rows > FULL {
+            self.blocks = (blocks * FULL as u64 / rows as u64).max(1);
+        } else if rows < FULL / 2 && blocks >= self.blocks {
+            // As close to what was refused as an eighth, in halves.
+            let room = self.ceiling.saturating_sub(blocks);
+            let more = if room > blocks { blocks } else { room / 2 };
+            self.blocks = blocks + if more > blocks / 16 { more } else { 0 };
+        }
+    }
+
+    fn refused(&mut self, blocks: u64) {
+        self.ceiling = self.ceiling.min(blocks);
+        self.blocks = self.blocks.min(blocks / 2).max(1);
+    }
+}
+
 /// Reads rows from endpoints.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
@@ -52,7 +85,7 @@ pub(crate) struct Source {
     topics: Arc<str>,
     /// Whether an address is an account of the factory.
     accounts: Arc<RwLock<HashMap<Address, bool>>>,
-    span: Arc<AtomicU64>,
+    span: Arc<Mutex<Span>>,
 }
 
 impl Source {
@@ -64,7 +97,7 @@ impl Source {
             topics: format!("[[{}]]", topics.join(",")).into(),
             reader: Arc::new(reader),
             accounts: Arc::default(),
-            span: Arc::new(FIRST_SPAN.into()),
+            span: Arc::default(),
         }
     }
 
@@ -73,8 +106,8 @@ impl Source {
     }
 
     /// How many blocks to read at once now.
-    pub(crate) fn span(&self) -> u64 {
-        self.span.load(Ordering::Relaxed)
+    pub(crate) fn span(&self) -> MutexGuard<'_, Span> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets who is an account, and knows these.
@@ -87,125 +120,150 @@ impl Source {
         self.endpoints.ask(|endpoint| async move { endpoint.link(at).await }).await
     }
 
-    /// Reads a range whole, in as many parts as the endpoints' limits make of it.
+    /// Reads a range, or as much of it from its beginning as an endpoint sends at once.
     pub(crate) async fn read(
         &self,
         from: u64,
         to: u64,
         last_final: u64,
-    ) -> Result<Vec<Part>, IndexError> {
-        let (mut parts, mut next, mut span) = (vec![], from, to - from + 1);
-        while next <= to {
-            let last = to.min(next + span - 1);
-            let read = self
-                .endpoints
-                .ask(|endpoint| self.part(endpoint, next, last, last_final, &self.topics));
-            match read.await {
-                Ok(part) => {
-                    self.fit(last - next + 1, part.rows.len());
-                    parts.push(part);
-                    next = last + 1;
-                }
-                Err(IndexError::Endpoint(EndpointError { refusal: Refusal::TooLong, .. }))
-                    if last > next =>
-                {
-                    span = (last - next + 1).div_ceil(2);
-                    tracing::debug!(span, "range refused, halving it");
-                    self.span.fetch_min(span, Ordering::Relaxed);
-                }
-                Err(error) => return Err(error),
-            }
+    ) -> Result<Part, IndexError> {
+        let part = self.first_part(from, to, last_final, &self.topics).await?;
+        if part.links.is_empty() {
+            self.span().fits(part.to.number + 1 - from, part.rows.len());
         }
-        Ok(parts)
+        Ok(part)
     }
 
-    /// All rows of one tenant in a range, from this endpoint's logs.
+    /// All rows that move a tenant's counters in a range, in the chain's order: its own, and what it gave up
+    /// as an agent.
     pub(crate) async fn of_tenant(
         &self,
         tenant: B256,
         from: u64,
         to: u64,
+        last_final: u64,
     ) -> Result<Vec<Row>, IndexError> {
         let all = self.topics.trim_start_matches('[').trim_end_matches(']');
-        let topics = format!("[[{all}],\"{tenant}\"]");
-        let (mut rows, mut next, mut span) = (vec![], from, to.saturating_sub(from) + 1);
-        while next <= to {
-            let last = to.min(next + span - 1);
-            let read =
-                self.endpoints.ask(|endpoint| self.part(endpoint, next, last, u64::MAX, &topics));
-            match read.await {
-                Ok(part) => {
-                    rows.extend(part.rows);
-                    next = last + 1;
-                }
-                Err(IndexError::Endpoint(EndpointError { refusal: Refusal::TooLong, .. }))
-                    if last > next =>
-                {
-                    span = (last - next + 1).div_ceil(2);
-                }
-                Err(error) => return Err(error),
+        let forfeited = MirrorEvent::named("Forfeited").map(MirrorEvent::topic).unwrap_or_default();
+        let mut rows = vec![];
+        for topics in
+            [format!("[[{all}],\"{tenant}\"]"), format!("[[\"{forfeited}\"],null,\"{tenant}\"]")]
+        {
+            let mut next = from;
+            while next <= to {
+                let part = self.first_part(next, to, last_final, &topics).await?;
+                next = part.to.number + 1;
+                rows.extend(part.rows);
             }
         }
+        rows.sort_by_key(|row| (row.position.block_number, row.position.log_index));
+        rows.dedup();
         Ok(rows)
     }
 
-    /// Makes the next range longer or shorter, by what this one held.
-    fn fit(&self, span: u64, rows: usize) {
-        let next = match rows {
-            rows if rows > FULL => span * FULL as u64 / rows as u64,
-            rows if rows < FULL / 2 => (span * 2).min(LONGEST_SPAN),
-            _ => return,
-        };
-        self.span.store(next.max(1), Ordering::Relaxed);
-    }
-
-    async fn part(
+    async fn first_part(
         &self,
-        endpoint: Arc<Endpoint>,
         from: u64,
         to: u64,
         last_final: u64,
         topics: &str,
     ) -> Result<Part, IndexError> {
-        let endpoint = &*endpoint;
-        let (before, text) =
-            futures::try_join!(endpoint.link(At::Number(to)), endpoint.raw_logs(from, to, topics))?;
-        let missing = || endpoint.error("read a block", Refusal::Behind, "it has no such block");
-        let before = before.ok_or_else(missing)?;
-        let mut logs = self.logs(endpoint, &text, from, to)?;
-        drop(text);
-        self.keep_accounts(endpoint, &mut logs).await?;
-        let links = if to > last_final {
-            // Those that may still change are tied to each other, and to what was read of them.
-            let first = from.max(last_final + 1);
-            let links = self.links(endpoint, first, to).await?;
-            let moving = IndexError::Moving { number: to };
-            let tied = links.windows(2).all(|pair| pair[1].parent == pair[0].hash);
-            if !tied || links.last() != Some(&before) {
-                return Err(moving);
+        if from > last_final {
+            let to = to.min(from + UNSETTLED - 1);
+            return self.endpoints.ask(|endpoint| self.unsettled(endpoint, from, to, topics)).await;
+        }
+        let mut to = to.min(last_final);
+        loop {
+            let read = self.endpoints.ask(|endpoint| self.settled(endpoint, from, to, topics));
+            match read.await {
+                Err(error) if error.is_too_long() => {
+                    let blocks = to - from + 1;
+                    tracing::debug!(blocks, "range refused, halving it");
+                    self.span().refused(blocks);
+                    to = from + blocks / 2 - 1;
+                }
+                part => return part,
             }
-            links
-        } else {
-            vec![]
+        }
+    }
+
+    /// Blocks that are final, by their numbers.
+    async fn settled(
+        &self,
+        endpoint: Arc<Endpoint>,
+        from: u64,
+        to: u64,
+        topics: &str,
+    ) -> Result<Part, IndexError> {
+        let endpoint = &*endpoint;
+        let alone = |error: IndexError| {
+            if from < to || !error.is_too_long() {
+                return error;
+            }
+            // Whoever refuses a single block refuses all: another is asked first from now on.
+            self.endpoints.rotate();
+            *self.span() = Span::default();
+            error.for_nothing_less()
         };
-        self.time(endpoint, &mut logs, &links, before).await?;
+        let read =
+            futures::try_join!(endpoint.link(At::Number(to)), endpoint.raw_logs(from, to, topics));
+        let (last, text) = read.map_err(alone)?;
+        let missing = || endpoint.error("read a block", Refusal::Behind, "it has no such block");
+        let last = last.ok_or_else(missing)?;
+        let answer = endpoint.logs(&text).map_err(alone)?;
+        let mut logs =
+            self.logs(endpoint, answer.result.as_deref().unwrap_or_default(), from, to)?;
+        drop(answer);
+        drop(text);
+        self.keep_accounts(endpoint, State::Newest, &mut logs).await?;
+        self.time(endpoint, &mut logs, &[last]).await?;
         let rows = logs.into_iter().map(|log| log.row).collect();
-        Ok(Part { from, to: before, rows, links })
+        Ok(Part { from, to: last, rows, links: vec![] })
+    }
+
+    /// Blocks that may still change: tied to each other by their parents, and each log to its block.
+    async fn unsettled(
+        &self,
+        endpoint: Arc<Endpoint>,
+        from: u64,
+        to: u64,
+        topics: &str,
+    ) -> Result<Part, IndexError> {
+        let endpoint = &*endpoint;
+        let links = endpoint.links(from..=to).await?;
+        let moving = IndexError::Moving { number: to };
+        let Some(last) = links.last().copied() else { return Err(moving) };
+        if links.windows(2).any(|pair| pair[1].parent != pair[0].hash) {
+            return Err(moving);
+        }
+        let of_each = endpoint.logs_of(&links, topics, |logs| self.logs(endpoint, logs, from, to));
+        let mut logs = vec![];
+        for (link, of_block) in links.iter().zip(of_each.await?) {
+            if of_block.iter().any(|log| log.row.position.block_number != link.number) {
+                let reason = format_args!("a log of another block than {}", link.number);
+                return Err(endpoint.error("read logs", Refusal::Nonsense, reason));
+            }
+            logs.extend(of_block);
+        }
+        let state = State::After { number: last.number, hash: last.hash };
+        self.keep_accounts(endpoint, state, &mut logs).await?;
+        self.time(endpoint, &mut logs, &links).await?;
+        let rows = logs.into_iter().map(|log| log.row).collect();
+        Ok(Part { from, to: last, rows, links })
     }
 
     /// What is ours of an answer, in the chain's order, each once.
     fn logs(
         &self,
         endpoint: &Endpoint,
-        text: &[u8],
+        sent: &[WireLog<'_>],
         from: u64,
         to: u64,
     ) -> Result<Vec<ReadLog>, IndexError> {
-        let answer = endpoint.logs(text)?;
         let nonsense =
             |reason: &dyn std::fmt::Display| endpoint.error("read logs", Refusal::Nonsense, reason);
-        let mut logs = Vec::with_capacity(answer.result.as_ref().map_or(0, Vec::len));
-        for log in answer.result.iter().flatten() {
+        let mut logs = Vec::with_capacity(sent.len());
+        for log in sent {
             logs.extend(self.reader.read(log).map_err(|error| nonsense(&error))?);
         }
         let key = |log: &ReadLog| (log.row.position.block_number, log.row.position.log_index);
@@ -229,32 +287,38 @@ impl Source {
     async fn keep_accounts(
         &self,
         endpoint: &Endpoint,
+        at: State,
         logs: &mut Vec<ReadLog>,
     ) -> Result<(), IndexError> {
-        let unknown: Vec<Address> = {
+        let unknown: BTreeSet<Address> = {
             let known = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
             let claimed = logs.iter().filter_map(|log| log.account);
-            let mut unknown: Vec<_> = claimed.filter(|it| !known.contains_key(it)).collect();
-            unknown.sort_unstable();
-            unknown.dedup();
-            unknown
+            claimed.filter(|it| !known.contains_key(it)).collect()
         };
+        let mut strangers = BTreeSet::new();
         if !unknown.is_empty() {
-            let (chain, code) = (endpoint.chain().await?, self.deployment().account_code());
-            let mut asked = Vec::with_capacity(unknown.len());
-            for some in unknown.chunks(AT_ONCE) {
-                let some = some.iter().copied().map(|address| has_code(chain, address, &code));
-                asked.extend(try_join_all(some).await?);
-            }
+            let questions: Vec<_> = unknown.iter().copied().map(Question::CodeHash).collect();
+            let code = keccak256(self.deployment().account_code());
+            let hashes = endpoint.ask_all(at, &questions).await?;
             let mut known = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
             if known.len() > STRANGERS {
                 known.retain(|_, is_account| *is_account);
             }
-            known.extend(asked);
+            for (address, hash) in unknown.into_iter().zip(hashes) {
+                let is_account = hash[..] == code[..];
+                // Who is none in a block that may still go can be one in what comes instead.
+                if is_account || matches!(at, State::Newest) {
+                    known.insert(address, is_account);
+                } else {
+                    strangers.insert(address);
+                }
+            }
         }
         let known = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         logs.retain(|log| {
-            log.account.is_none_or(|account| known.get(&account).copied().unwrap_or(false))
+            log.account.is_none_or(|account| {
+                !strangers.contains(&account) && known.get(&account).copied().unwrap_or(false)
+            })
         });
         Ok(())
     }
@@ -265,11 +329,9 @@ impl Source {
         endpoint: &Endpoint,
         logs: &mut [ReadLog],
         links: &[Link],
-        last: Link,
     ) -> Result<(), IndexError> {
         let mut known: BTreeMap<u64, Link> =
             links.iter().map(|link| (link.number, *link)).collect();
-        known.insert(last.number, last);
         let mut untimed: Vec<u64> = logs
             .iter()
             .filter(|log| !log.timed)
@@ -277,11 +339,9 @@ impl Source {
             .filter(|number| !known.contains_key(number))
             .collect();
         untimed.dedup();
-        for some in untimed.chunks(AT_ONCE) {
-            let links = some.iter().copied().map(|number| endpoint.link(At::Number(number)));
-            for (number, link) in some.iter().copied().zip(try_join_all(links).await?) {
-                known.insert(number, link.ok_or(IndexError::Moving { number })?);
-            }
+        if !untimed.is_empty() {
+            let links = endpoint.links(untimed).await?;
+            known.extend(links.into_iter().map(|link| (link.number, link)));
         }
         let mut block = (0, B256::ZERO);
         for log in logs {
@@ -299,33 +359,4 @@ impl Source {
         }
         Ok(())
     }
-
-    async fn links(
-        &self,
-        endpoint: &Endpoint,
-        from: u64,
-        to: u64,
-    ) -> Result<Vec<Link>, IndexError> {
-        let (mut links, mut next) = (vec![], from);
-        while next <= to {
-            let last = to.min(next + AT_ONCE as u64 - 1);
-            let some = (next..=last).map(|number| endpoint.link(At::Number(number)));
-            for (number, link) in (next..).zip(try_join_all(some).await?) {
-                links.push(link.ok_or(IndexError::Moving { number })?);
-            }
-            next = last + 1;
-        }
-        Ok(links)
-    }
-}
-
-/// Whether an address has this code.
-async fn has_code(
-    chain: &Chain,
-    address: Address,
-    code: &[u8],
-) -> Result<(Address, bool), IndexError> {
-    let there = chain.provider().get_code_at(address).into_future();
-    let there = chain.ask("cannot read an account's code", there).await?;
-    Ok((address, *there == *code))
 }

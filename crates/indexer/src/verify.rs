@@ -185,20 +185,20 @@ impl Indexer {
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<BTreeMap<B256, Digest>, IndexError> {
         let mut digests: BTreeMap<B256, Digest> = BTreeMap::new();
+        let last_final = self.mirror.state().await?.last_final.unwrap_or_default();
         let mut next = self.from_block;
         let mut downloaded = 0;
         while next <= at.number {
-            let last = at.number.min(next + self.source.span() - 1);
-            for part in self.source.read(next, last, u64::MAX).await? {
-                for row in &part.rows {
-                    digests.entry(row.tenant).or_default().add(row);
-                    downloaded += 1;
-                }
-                if part.to.number == at.number && part.to.hash != at.hash {
-                    return Err(IndexError::Moving { number: at.number });
-                }
+            let last = at.number.min(next.saturating_add(self.source.span().blocks() - 1));
+            let part = self.source.read(next, last, last_final).await?;
+            for row in &part.rows {
+                digests.entry(row.tenant).or_default().add(row);
+                downloaded += 1;
             }
-            next = last + 1;
+            if part.to.number == at.number && part.to.hash != at.hash {
+                return Err(IndexError::Moving { number: at.number });
+            }
+            next = part.to.number + 1;
             progress(next.saturating_sub(self.from_block), at.number + 1 - self.from_block);
         }
         verdict.downloaded = Some(downloaded);
@@ -224,28 +224,28 @@ impl Indexer {
             let (block, log) = place(row);
             format!("{} at block {block}, log {log}", row.event.name)
         };
+        let last_final = self.mirror.state().await?.last_final.unwrap_or_default();
         while next <= at.number {
-            let last = at.number.min(next + self.source.span() - 1);
-            for part in self.source.read(next, last, u64::MAX).await? {
-                for log in part.rows.iter().filter(|row| row.tenant == tenant.as_b256()) {
-                    match ours.peek() {
-                        Some(row) if *row == log => {
-                            ours.next();
-                        }
-                        Some(row) if place(row) < place(log) => {
-                            return Ok(format!("{} is mirrored and not on the chain", says(row)));
-                        }
-                        Some(row) if place(row) == place(log) => {
-                            return Ok(format!(
-                                "{} is mirrored with other members than the chain has",
-                                says(row)
-                            ));
-                        }
-                        _ => return Ok(format!("{} is on the chain and not mirrored", says(log))),
+            let last = at.number.min(next.saturating_add(self.source.span().blocks() - 1));
+            let part = self.source.read(next, last, last_final).await?;
+            for log in part.rows.iter().filter(|row| row.tenant == tenant.as_b256()) {
+                match ours.peek() {
+                    Some(row) if *row == log => {
+                        ours.next();
                     }
+                    Some(row) if place(row) < place(log) => {
+                        return Ok(format!("{} is mirrored and not on the chain", says(row)));
+                    }
+                    Some(row) if place(row) == place(log) => {
+                        return Ok(format!(
+                            "{} is mirrored with other members than the chain has",
+                            says(row)
+                        ));
+                    }
+                    _ => return Ok(format!("{} is on the chain and not mirrored", says(log))),
                 }
             }
-            next = last + 1;
+            next = part.to.number + 1;
         }
         if self.source.link(At::Number(at.number)).await?.map(|link| link.hash) != Some(at.hash) {
             return Err(IndexError::Moving { number: at.number });

@@ -101,7 +101,7 @@ impl Mirror {
     }
 
     /// What a reorg takes: rolls back from `from` to `ancestor` and mirrors what came instead, up to `to`,
-    /// all in one transaction, as [`Mirror::rewind`] and [`Mirror::apply`] do.
+    /// all in one transaction, as [`Mirror::rewind`] and [`Mirror::apply`] do. Returns also whose events went.
     pub async fn replace(
         &self,
         from: Checkpoint,
@@ -109,17 +109,17 @@ impl Mirror {
         to: Checkpoint,
         blocks: &[(u64, B256)],
         rows: &[Row],
-    ) -> Result<Applied> {
+    ) -> Result<(Applied, Vec<B256>)> {
         if ancestor.number >= from.number || to.number < ancestor.number {
             let why = "a reorg goes back before it goes on";
             return Err(StoreError::BadMove { from: from.number, to: ancestor.number, why });
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        self.take_back(&mut tx, ancestor.number).await?;
+        let gone = self.take_back(&mut tx, ancestor.number).await?;
         let applied = self.write(&mut tx, blocks, rows).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
-        Ok(applied)
+        Ok((applied, gone))
     }
 
     async fn write(
@@ -148,14 +148,16 @@ impl Mirror {
     }
 
     /// Notes up to which blocks the chain says that it is safe and final, and forgets the hashes of older
-    /// ones. Blocks that are not mirrored yet cannot be either.
+    /// ones. Blocks that are not mirrored yet cannot be either; and what was final stays so, whatever is said.
     pub async fn settle(&self, safe: u64, last_final: u64) -> Result<()> {
         let (safe, last_final) =
             (bigint(safe, "block number")?, bigint(last_final, "block number")?);
         let mut tx = self.handle.begin().await?;
         sqlx::query(
-            "UPDATE cofferdam.checkpoints SET safe_number = least(block_number, $2), \
-                 final_number = least(block_number, $3) WHERE chain_id = $1",
+            "UPDATE cofferdam.checkpoints SET \
+                 safe_number = greatest(coalesce(safe_number, 0), least(block_number, $2)), \
+                 final_number = greatest(coalesce(final_number, 0), least(block_number, $3)) \
+             WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
         .bind(safe)
@@ -172,24 +174,30 @@ impl Mirror {
         tx.commit().await.map_err(StoreError::database("commit what is final"))
     }
 
-    /// Takes back what is mirrored above `to`, the common ancestor after a reorg, in one transaction.
-    pub async fn rewind(&self, from: Checkpoint, to: Checkpoint) -> Result<()> {
+    /// Takes back what is mirrored above `to`, the common ancestor after a reorg, in one transaction. Returns
+    /// whose events went: their tenants, and the agents that counted them too.
+    pub async fn rewind(&self, from: Checkpoint, to: Checkpoint) -> Result<Vec<B256>> {
         if to.number >= from.number {
             let why = "a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        self.take_back(&mut tx, to.number).await?;
-        tx.commit().await.map_err(StoreError::database("commit a rewind"))
+        let gone = self.take_back(&mut tx, to.number).await?;
+        tx.commit().await.map_err(StoreError::database("commit a rewind"))?;
+        Ok(gone)
     }
 
-    /// Takes back whatever is mirrored above a block.
-    async fn take_back(&self, tx: &mut Transaction<'static, Postgres>, above: u64) -> Result<()> {
+    /// Takes back whatever is mirrored above a block, and says whose it was.
+    async fn take_back(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        above: u64,
+    ) -> Result<Vec<B256>> {
         let above = bigint(above, "block number")?;
-        sqlx::query("SELECT cofferdam.rewind($1)")
+        let gone = sqlx::query("SELECT tenant_id FROM cofferdam.rewind($1) AS tenant_id")
             .bind(above)
-            .execute(&mut **tx)
+            .fetch_all(&mut **tx)
             .await
             .map_err(StoreError::database("rewind mirrored events"))?;
         sqlx::query(
@@ -208,7 +216,7 @@ impl Mirror {
             .execute(&mut **tx)
             .await
             .map_err(StoreError::database("rewind block hashes"))?;
-        Ok(())
+        gone.iter().map(|row| row.hash("tenant_id")).collect()
     }
 
     async fn stored(

@@ -9,7 +9,8 @@ use cofferdam_core::{
 use cofferdam_store::{Hole, Mirror, MirrorHead, Reader, StoreError};
 use common::{CHAIN, Database, block, database, position, row, sample, tenant};
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Executor, Row as _};
+use std::collections::BTreeSet;
 
 /// Every event in a block of its own, each counter contiguous. They come in the order of their tables.
 fn everything(of: TenantId) -> Vec<Row> {
@@ -101,6 +102,22 @@ async fn a_rewind_leaves_what_a_shorter_mirror_would_have() {
 }
 
 #[tokio::test]
+async fn an_update_of_counters_stays_on_its_page() {
+    let database = database().await;
+    let indexed = sqlx::query(
+        "SELECT DISTINCT a.attname::text FROM pg_index i \
+         JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid \
+             AND d.refobjid = i.indrelid \
+         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid, aclexplode(a.attacl) g \
+         WHERE i.indrelid = 'cofferdam.mirror_heads'::regclass AND g.privilege_type = 'UPDATE'",
+    );
+    let mut raw = database.raw(None).await;
+    let indexed = indexed.fetch_all(&mut raw).await.expect("indexes");
+    let indexed: Vec<String> = indexed.iter().map(|row| row.get(0)).collect();
+    assert_eq!(indexed, ["history_lost"], "no index names a counter, nor does its condition");
+}
+
+#[tokio::test]
 async fn every_gap_and_every_repeat_is_a_hole() {
     let database = database().await;
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
@@ -149,7 +166,9 @@ async fn what_an_agent_gives_up_counts_for_both() {
     let counts: Vec<_> = heads.iter().map(|head| (head.agent_events, head.scopes)).collect();
     assert_eq!(counts, [(3, 0), (0, 1)]);
     let without = [rows[0].clone(), rows[2].clone()];
-    mirror.rewind(block(1), block(0)).await.expect("rewound");
+    let gone = mirror.rewind(block(1), block(0)).await.expect("rewound");
+    let of = [agent, tenant(2)].map(|tenant| tenant.as_b256());
+    assert_eq!(BTreeSet::from_iter(gone), BTreeSet::from(of), "whose events went");
     let error = mirror.apply(Some(block(0)), block(1), &[], &without).await.expect_err("a hole");
     assert!(matches!(error, StoreError::Hole(Hole { expected: 1, found: 2, .. })), "{error}");
 }

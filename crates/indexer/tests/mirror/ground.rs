@@ -1,6 +1,6 @@
 //! A chain with the contracts on it, databases, and things that happen.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
@@ -215,7 +215,9 @@ impl Ground {
             None => self.chain.clone(),
         };
         let endpoints = Endpoints::new(&first, endpoints.collect()).expect("endpoints");
-        Indexer::new(mirror, reader, endpoints, Deployment::default(), 1)
+        let indexer = Indexer::new(mirror, reader, endpoints, Deployment::default(), 1);
+        // A chain that is cut short is not taken to lag: Anvil's is.
+        indexer.with_patience(Duration::ZERO)
     }
 
     /// What a mirror that begins now comes to.

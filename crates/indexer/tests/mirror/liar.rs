@@ -90,7 +90,26 @@ async fn serve(
             client.post(honest.clone()).header("content-type", "application/json").body(body);
         let answer: Value = serde_json::from_slice(&answer.send().await?.bytes().await?)?;
         let lie = told.lock().expect("not poisoned").clone();
-        let (status, body) = match lie(&question, answer) {
+        let said = match (question, answer) {
+            // Of several questions each is lied about, unless the answer is to none of them.
+            (Value::Array(questions), Value::Array(answers)) => {
+                let mut said = vec![];
+                let mut refused = None;
+                for (question, answer) in questions.iter().zip(answers) {
+                    let id = answer["id"].clone();
+                    match lie(question, answer) {
+                        Said::Json(mut answer) => {
+                            answer["id"] = id;
+                            said.push(answer);
+                        }
+                        status => refused = Some(status),
+                    }
+                }
+                refused.unwrap_or(Said::Json(Value::Array(said)))
+            }
+            (question, answer) => lie(&question, answer),
+        };
+        let (status, body) = match said {
             Said::Json(answer) => (200, answer.to_string()),
             Said::Status(status, body) => (status, body.to_owned()),
         };

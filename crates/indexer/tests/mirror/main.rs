@@ -199,6 +199,115 @@ async fn what_no_endpoint_has_is_an_incident_and_never_passed_over() {
 }
 
 #[tokio::test]
+async fn what_is_left_out_of_the_newest_block_is_found_though_no_other_comes() {
+    let ground = Ground::start(32).await;
+    ground.anchor(1, 3).await;
+    let honest = ground.chain.url().clone();
+    let liar = Liar::start(&honest, without_anchor(1)).await;
+    let mirrored = ground.mirror(vec![liar.url.clone(), honest]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    ground.anchor(1, 4).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    is_whole(&mirrored, &ground).await;
+
+    // Whoever lies alone is believed at no later pass either.
+    let alone = ground.mirror(vec![liar.url.clone()]).await;
+    liar.repent();
+    alone.indexer.catch_up().await.expect("mirrored");
+    liar.tell(without_anchor(2));
+    ground.anchor(1, 5).await;
+    for _ in 0..2 {
+        let error = alone.indexer.catch_up().await.expect_err("a hole");
+        assert!(matches!(error, IndexError::Hole { expected: 2, .. }), "{error}");
+    }
+    assert_eq!(alone.incidents(&ground).await, ["hole"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_compared_is_compared_when_it_can_be() {
+    let ground = Ground::start(32).await;
+    ground.anchor(1, 3).await;
+    let silent = |of: &'static str| {
+        move |question: &Value, answer: Value| match question["method"] == of {
+            true => refusal(-32000, "missing trie node"),
+            false => Said::Json(answer),
+        }
+    };
+    let liar = Liar::start(ground.chain.url(), silent("eth_call")).await;
+    let mirrored = ground.mirror(vec![liar.url.clone()]).await;
+    for _ in 0..2 {
+        let done = mirrored.indexer.catch_up().await.expect("mirrored");
+        assert_eq!((done.block, done.checked), (ground.head().await, 0));
+    }
+    liar.repent();
+    assert_eq!(mirrored.indexer.catch_up().await.expect("mirrored").checked, 1);
+    // All were compared: nobody is again until something is new.
+    assert_eq!(mirrored.indexer.catch_up().await.expect("mirrored").checked, 0);
+}
+
+#[tokio::test]
+async fn whose_only_event_is_left_out_after_a_reorg_is_found() {
+    let ground = Ground::start(32).await;
+    ground.mine(5).await;
+    ground.anchor(1, 3).await;
+    ground.mine(1).await;
+    let honest = ground.chain.url().clone();
+    let liar = Liar::start(&honest, |_, answer| Said::Json(answer)).await;
+    let mirrored = ground.mirror(vec![liar.url.clone(), honest]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    // The same events again on another fork, and one endpoint has none of them.
+    ground.reorg(4).await;
+    ground.anchor(1, 3).await;
+    liar.tell(|question, answer| match asks_for_logs(question) {
+        true => with_logs(answer, Vec::clear),
+        false => Said::Json(answer),
+    });
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    is_whole(&mirrored, &ground).await;
+}
+
+#[tokio::test]
+async fn what_was_final_stays_so_when_an_endpoint_does_not_say() {
+    let ground = Ground::start(1).await;
+    history(&ground).await;
+    let honest = ground.chain.url().clone();
+    let liar = Liar::start(&honest, |_, answer| Said::Json(answer)).await;
+    let mirrored = ground.mirror(vec![liar.url.clone(), honest]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    let (before, _) = mirrored.indexer.state().await.expect("a state");
+    assert!(before.last_final > Some(0));
+    for (code, message) in [(-32005, "request rate limited"), (-39001, "Unknown block")] {
+        liar.tell(move |question, answer| match question["params"][0] == "finalized" {
+            true => refusal(code, message),
+            false => Said::Json(answer),
+        });
+        ground.mine(1).await;
+        mirrored.indexer.catch_up().await.expect("mirrored");
+        let (after, _) = mirrored.indexer.state().await.expect("a state");
+        assert!(after.last_final >= before.last_final, "{message}: {after:?}");
+    }
+    ground.reorg(6).await;
+    let error = mirrored.indexer.catch_up().await.expect_err("halted");
+    assert!(matches!(error, IndexError::BelowFinal { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_every_range_is_passed_over() {
+    // With few blocks that may still change, so that most are asked for by ranges.
+    let ground = Ground::start(1).await;
+    history(&ground).await;
+    ground.mine(40).await;
+    let refuses = |question: &Value, answer: Value| match asks_for_logs(question) {
+        true => refusal(-32602, "specify less than 1 address"),
+        false => Said::Json(answer),
+    };
+    let liar = Liar::start(ground.chain.url(), refuses).await;
+    let mirrored = ground.mirror(vec![liar.url.clone(), ground.chain.url().clone()]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    is_whole(&mirrored, &ground).await;
+}
+
+#[tokio::test]
 async fn limits_repeats_disorder_and_failures_change_nothing() {
     let ground = Ground::start(32).await;
     history(&ground).await;

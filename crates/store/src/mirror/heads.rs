@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
 use cofferdam_core::{
-    Address, Batch, BatchIndex, History, Seq,
+    Batch, BatchIndex, History, Seq,
     mirror::{MirrorTable, Row, Value},
 };
 use sqlx::{Postgres, Transaction, postgres::PgRow};
@@ -123,7 +123,7 @@ impl Heads {
                 heads.entry(row.tenant).or_default();
                 last = row.tenant;
             }
-            if let Some(agent) = forfeiter(row) {
+            if let Some(agent) = row.forfeiter() {
                 heads.entry(agent.into_word()).or_default();
             }
         }
@@ -166,7 +166,7 @@ impl Heads {
                 Some((head, _)) => head.advance(row)?,
                 None => None,
             });
-            let Some(agent) = forfeiter(row) else { continue };
+            let Some(agent) = row.forfeiter() else { continue };
             if let Some((head, _)) = self.heads.get_mut(&agent.into_word()) {
                 let column = "agent_nonce";
                 let found = row.int(column).ok_or(StoreError::Corrupt { column })?;
@@ -223,17 +223,6 @@ impl Heads {
         .await
         .map_err(StoreError::database("write the mirror's counters"))?;
         Ok(())
-    }
-}
-
-/// The agent that gave a grant up: the event counts for it, too.
-fn forfeiter(row: &Row) -> Option<Address> {
-    if row.event.name != "Forfeited" {
-        return None;
-    }
-    match row.value("agent")? {
-        Value::Address(agent) => Some(*agent),
-        _ => None,
     }
 }
 

@@ -126,7 +126,7 @@ impl Mirror {
     pub async fn without_history(&self) -> Result<Vec<TenantId>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(
-            "SELECT tenant_id FROM cofferdam.mirror_heads WHERE chain_id = $1 AND peaks IS NULL",
+            "SELECT tenant_id FROM cofferdam.mirror_heads WHERE chain_id = $1 AND history_lost",
         )
         .bind(self.handle.chain())
         .fetch_all(&mut *tx)
@@ -139,8 +139,8 @@ impl Mirror {
     pub async fn restore_history(&self, tenant: TenantId, history: &History) -> Result<()> {
         let mut tx = self.handle.begin().await?;
         sqlx::query(
-            "UPDATE cofferdam.mirror_heads SET peaks = $4 \
-             WHERE chain_id = $1 AND tenant_id = $2 AND batches = $3 AND peaks IS NULL",
+            "UPDATE cofferdam.mirror_heads SET peaks = $4, history_lost = false \
+             WHERE chain_id = $1 AND tenant_id = $2 AND batches = $3 AND history_lost",
         )
         .bind(self.handle.chain())
         .bind(tenant.as_b256().as_slice())
