@@ -23,6 +23,7 @@ mod receipts;
 mod refusals;
 mod reorg;
 mod shared;
+mod submitted;
 mod support;
 mod tamper;
 mod tenants;

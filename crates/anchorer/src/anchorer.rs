@@ -7,12 +7,12 @@ use std::{
 };
 
 use alloy::{
-    primitives::{B256, Bytes},
+    primitives::{Address, B256, Bytes},
     sol_types::SolCall,
 };
-use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor};
+use cofferdam_contracts::{AuditAnchor, Chain, ChainError, IAuditAnchor};
 use cofferdam_core::TenantId;
-use cofferdam_store::{SealedBatch, Sealer, Sequencer, StoreError};
+use cofferdam_store::{Item, SealedBatch, Sealer, Sequencer, StoreError};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
@@ -21,6 +21,7 @@ use crate::{
     choose::choose,
     fees::Fees,
     lead::Lead,
+    policies,
     poster::{Call, Followed, Poster, gas_limit},
     recheck::recheck,
     seal_due,
@@ -54,6 +55,8 @@ pub struct Posted {
     pub tx: B256,
     /// Batches it anchored.
     pub anchored: usize,
+    /// Policies it published.
+    pub published: usize,
     /// Batches that the contract left out.
     pub skipped: usize,
     /// Gas it used.
@@ -92,8 +95,19 @@ impl Anchorer {
 
     /// The same, posting by `policy`.
     pub fn posting(self, policy: PostPolicy) -> Self {
-        let poster = Arc::new(Poster::new(self.poster.sender.clone(), policy));
-        Self { poster, ..self }
+        let poster = Poster::new(self.poster.sender.clone(), policy);
+        let poster = poster.publishing(self.poster.registry);
+        self.with(poster)
+    }
+
+    /// The same, publishing policies at this PolicyRegistry instead of where CREATE2 puts it.
+    pub fn publishing(self, registry: Address) -> Self {
+        let poster = Poster::new(self.poster.sender.clone(), self.poster.policy);
+        self.with(poster.publishing(registry))
+    }
+
+    fn with(self, poster: Poster) -> Self {
+        Self { poster: Arc::new(poster), ..self }
     }
 
     /// Also chains what applications enqueued, at the start of each step.
@@ -198,7 +212,7 @@ impl Anchorer {
         self.seal(ledger, flush, report).await?;
         let mut followed = followed?;
         report.posted.append(&mut followed.posted);
-        let posted = self.post(ledger, &mut followed, report).await;
+        let posted = self.post_all(ledger, &mut followed, report).await;
         ledger.wait_for(followed.waiting.as_deref()).await?;
         posted?;
         Ok(Left { open: followed.open, waiting: followed.waiting })
@@ -262,6 +276,62 @@ impl Anchorer {
         }
     }
 
+    /// Posts what there is to post, as far as there is room under way. Policies, which are few, come
+    /// first and take half of it at most.
+    async fn post_all(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        let trouble = match self.publish(ledger, followed).await {
+            Err(AnchorError::Chain(error)) => Some(error),
+            published => published?,
+        };
+        let posted = self.post(ledger, followed, report).await;
+        // What stands in the way of policies does not hold up batches.
+        if let (Some(error), None) = (trouble, &followed.waiting) {
+            followed.waiting = Some(format!("a policy is not published: {error}"));
+        }
+        posted
+    }
+
+    /// Posts policies that tenants handed in and that are the registry's next. What stood in the way of
+    /// one of them.
+    async fn publish(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+    ) -> Result<Option<ChainError>, AnchorError> {
+        let poster = &self.poster;
+        let room = poster.policy.in_flight.saturating_sub(followed.open).div_ceil(2);
+        let policies::Due { calls, trouble } = policies::due(poster, ledger, room).await?;
+        if calls.is_empty() {
+            return Ok(trouble);
+        }
+        let Some(fees) = self.fees(followed).await? else { return Ok(trouble) };
+        for (item, call) in calls {
+            poster.post(ledger, followed, call, fees, &[item]).await?;
+            if followed.waiting.is_some() {
+                break;
+            }
+        }
+        Ok(trouble)
+    }
+
+    /// What the network takes; `None`, with a word about it, when that is over the ceiling.
+    async fn fees(&self, followed: &mut Followed) -> Result<Option<Fees>, AnchorError> {
+        let network = Fees::of_network(self.chain()).await?;
+        let (price, ceiling) = (network.base(), self.poster.policy.max_fee);
+        if price > ceiling {
+            followed.waiting = Some(format!(
+                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
+            ));
+            return Ok(None);
+        }
+        Ok(Some(network.capped(ceiling)))
+    }
+
     /// Posts sealed batches that the contract does not have yet, as far as there is room under way.
     async fn post(
         &self,
@@ -301,16 +371,7 @@ impl Anchorer {
             return Ok(());
         }
 
-        let network = Fees::of_network(self.chain()).await?;
-        let ceiling = poster.policy.max_fee;
-        if network.base() > ceiling {
-            let price = network.base();
-            followed.waiting = Some(format!(
-                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
-            ));
-            return Ok(());
-        }
-        let fees = network.capped(ceiling);
+        let Some(fees) = self.fees(followed).await? else { return Ok(()) };
         if batches.is_empty() {
             return poster.post(ledger, followed, Call::nothing(us), fees, &[]).await;
         }
@@ -318,7 +379,8 @@ impl Anchorer {
         for _ in 0..room {
             let Some((chunk, gas)) = self.cut(&mut batches, limit).await? else { break };
             let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
-            let items: Vec<_> = chunk.iter().map(|batch| (batch.tenant, batch.index)).collect();
+            let item = |batch: &SealedBatch| (batch.tenant, Item::Batch(batch.index));
+            let items: Vec<_> = chunk.iter().map(item).collect();
             poster.post(ledger, followed, Call { to, calldata, gas }, fees, &items).await?;
             if followed.waiting.is_some() {
                 break;

@@ -11,6 +11,8 @@
 //! - Sealed batches that the contract does not have yet are *posted*, many tenants in one transaction:
 //!   hashed once more, simulated, written down in the ledger, sent. What the contract says wins: what is
 //!   there already is adopted, and what differs halts its tenant.
+//! - Policies that tenants signed and handed in are posted in the same way, each when it is the registry's
+//!   next. One that something else took the place of, or whose deadline passed, is an incident.
 //!
 //! Nothing here says that a batch is anchored. That is for the indexer to say, from the event.
 
@@ -19,6 +21,7 @@ mod choose;
 mod error;
 mod fees;
 mod lead;
+mod policies;
 mod poster;
 mod recheck;
 mod seal;

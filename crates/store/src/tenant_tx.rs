@@ -441,7 +441,7 @@ pub(crate) fn batch(row: &PgRow) -> Result<SealedBatch> {
     })
 }
 
-fn position(row: &PgRow) -> Result<LogPosition> {
+pub(crate) fn position(row: &PgRow) -> Result<LogPosition> {
     Ok(LogPosition {
         block_number: row.number("block_number")?,
         block_hash: row.hash("block_hash")?,

@@ -251,6 +251,7 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
     }
     let report = anchorer.round(true).await?;
     let anchored: usize = report.posted.iter().map(|posted| posted.anchored).sum();
+    let published: usize = report.posted.iter().map(|posted| posted.published).sum();
     let gas: u64 = report.posted.iter().map(|posted| posted.gas_used).sum();
     let troubled: Vec<_> = report
         .troubled
@@ -258,15 +259,16 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
         .map(|(tenant, reason)| json!({ "tenantId": tenant, "reason": reason }))
         .collect();
     let mut text = format!(
-        "sealed {}, anchored {anchored} in {} for {gas} gas",
+        "sealed {}, anchored {anchored}, published {} in {} for {gas} gas",
         counted(report.sealed as u64, "batch", "batches"),
+        counted(published as u64, "policy", "policies"),
         counted(report.posted.len() as u64, "transaction", "transactions")
     );
     for (tenant, reason) in &report.troubled {
         text = format!("{text}\n{tenant}: {reason}");
     }
     let json = json!({
-        "sealed": report.sealed, "anchored": anchored, "transactions": report.posted.len(),
+        "sealed": report.sealed, "anchored": anchored, "published": published, "transactions": report.posted.len(),
         "gas": gas, "troubled": troubled,
     });
     output.result(&json, text);
@@ -291,7 +293,9 @@ async fn anchorer(
     let sender = Sender::new(chain.clone(), args.key.load(chain.chain_id())?);
     let payer = sender.address();
     let anchorer = Anchorer::new(sealer, sender, args.seal.policy());
-    Ok((anchorer.chaining(sequencer).posting(args.post.policy()), payer))
+    let registry = args.chain.deployment().policy_registry;
+    let anchorer = anchorer.chaining(sequencer).posting(args.post.policy()).publishing(registry);
+    Ok((anchorer, payer))
 }
 
 pub(crate) fn until_interrupted() -> watch::Receiver<bool> {
