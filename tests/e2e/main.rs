@@ -6,6 +6,7 @@
 
 mod account;
 mod agent;
+mod anchorers;
 mod attack;
 mod auditor;
 mod bad_input;

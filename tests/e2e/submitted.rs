@@ -8,7 +8,7 @@ use alloy::{
     providers::Provider,
     sol_types::SolCall,
 };
-use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
+use cofferdam_anchorer::{Anchorer, Anchorers, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{SmartAccount, deployment::Deployment};
 use cofferdam_core::{PolicyVersion, TenantId};
 use cofferdam_devnet::TestDatabase;
@@ -35,20 +35,20 @@ const POLICY: &str = "{ \"allow\": [\"payments.send\"] }\n";
 const POLL: Duration = Duration::from_millis(50);
 
 /// A chain and a database, and a daemon beside them when one is started.
-struct World {
-    ground: Ground,
-    database: TestDatabase,
-    sequencer: Sequencer,
-    sealer: Sealer,
+pub(crate) struct World {
+    pub(crate) ground: Ground,
+    pub(crate) database: TestDatabase,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) sealer: Sealer,
 }
 
-struct Daemon {
+pub(crate) struct Daemon {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.send(true).unwrap();
         for task in self.tasks {
             timeout(LIMIT, task).await.expect("it stops").unwrap();
@@ -58,7 +58,7 @@ impl Daemon {
 
 impl World {
     /// With tenants, each the key of its name.
-    async fn with(tenants: &[&str]) -> Self {
+    pub(crate) async fn with(tenants: &[&str]) -> Self {
         let ground = Ground::start().await;
         ground.fund(&["daemon", "payer"]).await;
         ground.fund(tenants).await;
@@ -80,11 +80,17 @@ impl World {
         self.sequencer.add_tenant(name, tenant).await.unwrap();
     }
 
-    async fn daemon(&self) -> Daemon {
+    pub(crate) async fn daemon(&self) -> Daemon {
+        self.daemon_signing(Anchorers::default()).await
+    }
+
+    /// A daemon that has further anchorers' keys.
+    pub(crate) async fn daemon_signing(&self, anchorers: Anchorers) -> Daemon {
         let posting = PostPolicy { patience: Duration::from_secs(2), ..PostPolicy::default() };
         let sender = Sender::new(self.ground.chain.clone(), key("daemon"));
-        let anchorer =
-            Anchorer::new(self.sealer.clone(), sender, SealPolicy::default()).posting(posting);
+        let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
+        let anchorer = Anchorer::new(self.sealer.clone(), sender, policy);
+        let anchorer = anchorer.posting(posting).signing(anchorers);
         let url: DatabaseUrl = self.database.runtime_url.as_str().parse().unwrap();
         let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
         let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
@@ -212,7 +218,7 @@ impl World {
         timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("never {kind}"))
     }
 
-    async fn ask(&self, method: &'static str, params: impl serde::Serialize) -> Value {
+    pub(crate) async fn ask(&self, method: &'static str, params: impl serde::Serialize) -> Value {
         let provider = self.ground.chain.provider();
         provider.raw_request(method.into(), json!(params)).await.unwrap()
     }

@@ -1,23 +1,21 @@
 //! Steps of following, sealing and posting.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use alloy::{
-    primitives::{Address, B256, Bytes},
-    sol_types::SolCall,
-};
-use cofferdam_contracts::{AuditAnchor, Chain, ChainError, IAuditAnchor};
+use alloy::primitives::{Address, B256};
+use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_core::TenantId;
 use cofferdam_store::{Item, SealedBatch, Sealer, Sequencer, StoreError};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    AnchorError, PostPolicy, SealPolicy, SealReport, Sender,
+    AnchorError, Anchorers, PostPolicy, SealPolicy, SealReport, Sender,
+    anchorers::{Ready, anchoring},
     choose::choose,
     fees::Fees,
     lead::Lead,
@@ -46,6 +44,7 @@ pub struct Anchorer {
     policy: SealPolicy,
     holder: String,
     intake: Option<Sequencer>,
+    anchorers: Anchorers,
 }
 
 /// What one transaction did.
@@ -90,7 +89,7 @@ impl Anchorer {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{}:{}", host.trim(), std::process::id());
         let poster = Arc::new(Poster::new(sender, PostPolicy::default()));
-        Self { sealer, poster, policy, holder, intake: None }
+        Self { sealer, poster, policy, holder, intake: None, anchorers: Anchorers::default() }
     }
 
     /// The same, posting by `policy`.
@@ -113,6 +112,11 @@ impl Anchorer {
     /// Also chains what applications enqueued, at the start of each step.
     pub fn chaining(self, sequencer: Sequencer) -> Self {
         Self { intake: Some(sequencer), ..self }
+    }
+
+    /// Also anchors for the tenants that name one of these keys: it signs, and the sender's pays.
+    pub fn signing(self, anchorers: Anchorers) -> Self {
+        Self { anchorers, ..self }
     }
 
     /// Seals what is due (everything when `flush` is set), posts what is sealed, and waits until it is
@@ -349,7 +353,7 @@ impl Anchorer {
             return Ok(());
         }
         let us = poster.sender.address();
-        let chosen = choose(self.chain(), ledger, us, sealed).await?;
+        let chosen = choose(self.chain(), ledger, us, &self.anchorers, sealed).await?;
         report.troubled.extend(chosen.troubled);
         let mut batches = Vec::with_capacity(chosen.batches.len());
         for batch in chosen.batches {
@@ -376,10 +380,12 @@ impl Anchorer {
             return poster.post(ledger, followed, Call::nothing(us), fees, &[]).await;
         }
         let limit = gas_limit(&self.chain().head().await?);
+        let [mut own, mut signed] = self.sign(batches, &chosen.signers, report).await;
         for _ in 0..room {
-            let Some((chunk, gas)) = self.cut(&mut batches, limit).await? else { break };
-            let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
-            let item = |batch: &SealedBatch| (batch.tenant, Item::Batch(batch.index));
+            let longer = if own.len() >= signed.len() { &mut own } else { &mut signed };
+            let Some((chunk, gas)) = self.cut(longer, limit).await? else { break };
+            let (to, calldata) = (self.chain().contract(), anchoring(&chunk));
+            let item = |it: &Ready| (it.batch.tenant, Item::Batch(it.batch.index));
             let items: Vec<_> = chunk.iter().map(item).collect();
             poster.post(ledger, followed, Call { to, calldata, gas }, fees, &items).await?;
             if followed.waiting.is_some() {
@@ -389,23 +395,51 @@ impl Anchorer {
         Ok(())
     }
 
+    /// Batches that our own key anchors, and those of others' keys, which sign them. A key that does not
+    /// answer holds up its own tenants alone.
+    async fn sign(
+        &self,
+        batches: Vec<SealedBatch>,
+        signers: &HashMap<TenantId, Address>,
+        report: &mut RoundReport,
+    ) -> [Vec<Ready>; 2] {
+        let (mut own, mut signed) = (vec![], vec![]);
+        for batch in batches {
+            let Some(anchorer) = signers.get(&batch.tenant) else {
+                own.push(Ready { batch, signed: None });
+                continue;
+            };
+            if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
+                continue;
+            }
+            match self.anchorers.sign(self.chain(), *anchorer, &batch).await {
+                Ok(item) => signed.push(Ready { batch, signed: Some(item) }),
+                Err(error) => {
+                    warn!(tenant = %batch.tenant, %error, "batch not signed, trying again");
+                    report.troubled.push((batch.tenant, error.to_string()));
+                }
+            }
+        }
+        [own, signed]
+    }
+
     /// Cuts off what goes into one transaction, by the gas that it is estimated to use and a fifth more.
     /// A tenant's further batches are left for later: an estimate knows nothing of what is under way.
     async fn cut(
         &self,
-        batches: &mut Vec<SealedBatch>,
+        batches: &mut Vec<Ready>,
         limit: u64,
-    ) -> Result<Option<(Vec<SealedBatch>, u64)>, AnchorError> {
+    ) -> Result<Option<(Vec<Ready>, u64)>, AnchorError> {
         let contract = self.chain().contract();
         let mut size = batches.len().min(MAX_ITEMS);
         while size > 0 {
-            let calldata = anchor_many(&batches[..size]);
+            let calldata = anchoring(&batches[..size]);
             let estimated = self.poster.sender.estimate(contract, &calldata).await?;
             let gas = estimated + estimated / 5;
             if gas <= limit {
                 let chunk: Vec<_> = batches.drain(..size).collect();
-                let tenants: HashSet<_> = chunk.iter().map(|batch| batch.tenant).collect();
-                batches.retain(|batch| !tenants.contains(&batch.tenant));
+                let tenants: HashSet<_> = chunk.iter().map(|it| it.batch.tenant).collect();
+                batches.retain(|it| !tenants.contains(&it.batch.tenant));
                 return Ok(Some((chunk, gas)));
             }
             if size == 1 {
@@ -426,18 +460,4 @@ async fn told(stop: &mut watch::Receiver<bool>, grace: Duration) {
     // Nobody is left to say so: that is as good as being told.
     let _ = stop.wait_for(|stop| *stop).await;
     tokio::time::sleep(grace).await;
-}
-
-/// The calldata of `anchorMany`.
-fn anchor_many(batches: &[SealedBatch]) -> Bytes {
-    let items = batches
-        .iter()
-        .map(|batch| IAuditAnchor::Item {
-            tenantId: batch.tenant.as_b256(),
-            firstSeq: batch.first_seq.get(),
-            count: batch.count,
-            root: batch.root.into(),
-        })
-        .collect();
-    AuditAnchor::anchorManyCall { items }.abi_encode().into()
 }
