@@ -123,7 +123,9 @@ async fn each_tenants_key_signs_its_batches_and_one_key_pays() {
     append(&world, "initech", "2").await;
     until_anchored(&world, "initech", 2).await;
     assert_eq!(batches(&world, "globex").await[1].anchored, None);
+    daemon.end().await;
     name(&world, "globex", "globex's").await;
+    let daemon = world.daemon_signing(keys()).await;
     until_anchored(&world, "globex", 2).await;
     daemon.end().await;
     let all = world.sealer.incidents(10).await.unwrap();
@@ -135,8 +137,9 @@ async fn each_tenants_key_signs_its_batches_and_one_key_pays() {
     std::fs::create_dir(&folder).unwrap();
     let bytes = key("another").to_bytes();
     PrivateKeySigner::encrypt_keystore(&folder, &mut OsRng, bytes, "s3cret", Some("acme")).unwrap();
-    let mut anchor = world.ground.cofferdam("daemon", "anchor --once --json --anchorers");
-    anchor.arg(&folder).args(["--anchorers-password-file", &password]);
+    let anchor = format!("anchor --once --anchorers {folder} --anchorers-password-file {password}");
+    let mut anchor = world.ground.cofferdam("daemon", &anchor);
+    anchor.arg("--json");
     anchor.env("DATABASE_URL", world.database.runtime_url.as_str());
     let round: Value = run(&mut anchor).await.exits(0).json();
     assert_eq!(round["anchored"], 1, "{round}");

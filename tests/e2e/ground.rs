@@ -1,16 +1,15 @@
 //! A chain with all contracts on it and keys that can pay, and no database.
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256, keccak256},
+    primitives::{Address, B256, U256, keccak256},
     providers::Provider,
     signers::local::PrivateKeySigner,
-    sol_types::SolConstructor,
 };
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::{
-    AuditAnchor, Chain, Expected, MCPAgentRegistry, PolicyRegistry, SmartAccountFactory,
+    Chain, Expected, MCPAgentRegistry, PolicyRegistry,
     account::{Account, Configuration},
-    deployment::{DEPLOYER, Deployment, SALT},
+    deployment::{DEPLOYER, Deployment, SALT, creations},
 };
 use cofferdam_core::TenantId;
 use cofferdam_devnet::{Anvil, AnvilOptions, Toolchain};
@@ -184,27 +183,13 @@ pub(crate) async fn fund(chain: &Chain, address: Address) {
 
 /// Puts all contracts but the EntryPoint, which nothing here calls, on a chain that lacks them.
 async fn deploy(rpc_url: &Url) {
-    let known = Deployment::default();
     let url = rpc_url.clone().into();
     let chain = Chain::connect_undeployed(&url, Expected::default()).await.unwrap();
     fund(&chain, address("deployer")).await;
     let sender = Sender::new(chain.clone(), key("deployer"));
-    let create = |code: &[u8]| Bytes::from([SALT.as_slice(), code].concat());
-    let arguments = SmartAccountFactory::constructorCall {
-        entryPoint: known.entry_point,
-        auditAnchor: known.audit_anchor,
-        policyRegistry: known.policy_registry,
-        agentRegistry: known.mcp_agent_registry,
-    };
-    let factory = [&SmartAccountFactory::BYTECODE[..], &arguments.abi_encode()].concat();
-    for (contract, calldata) in [
-        (known.audit_anchor, create(&AuditAnchor::BYTECODE)),
-        (known.policy_registry, create(&PolicyRegistry::BYTECODE)),
-        (known.mcp_agent_registry, create(&MCPAgentRegistry::BYTECODE)),
-        (known.smart_account_factory, create(&factory)),
-    ] {
+    for (contract, creation) in creations(SALT) {
         if !chain.has_code(contract).await.unwrap() {
-            sender.send(DEPLOYER, calldata).await.unwrap();
+            sender.send(DEPLOYER, creation).await.unwrap();
             assert!(chain.has_code(contract).await.unwrap());
         }
     }

@@ -94,6 +94,8 @@ async fn a_daemon_tells_of_its_health_its_numbers_and_its_incidents() {
     }
     assert!(metric(&text, "cofferdam_gas_used_total") > Some(0.0), "{text}");
     assert!(!text.contains("cofferdam_incidents"), "{text}");
+    assert!(metric(&text, "cofferdam_step_age_seconds") < Some(60.0), "{text}");
+    assert!(metric(&text, "cofferdam_steps_failed_total").is_some(), "{text}");
 
     // A changed entry becomes an incident, of which somebody is told who was away at first.
     daemon.signal("STOP").await;
@@ -104,8 +106,12 @@ async fn a_daemon_tells_of_its_health_its_numbers_and_its_incidents() {
     let told = told.await.unwrap();
     assert_eq!((&told["kind"], &told["chainId"]), (&"tampered".into(), &CHAIN_ID.into()));
     assert_eq!(told["tenantId"], world.stack.tenant("acme").await.to_string());
-    let text = get(&at, "/metrics").await.unwrap().1;
-    assert_eq!(metric(&text, "cofferdam_incidents{kind=\"tampered\"}"), Some(1.0), "{text}");
+    world
+        .until("the incident among the numbers", async || {
+            let text = get(&at, "/metrics").await.unwrap().1;
+            metric(&text, "cofferdam_incidents{kind=\"tampered\"}") == Some(1.0)
+        })
+        .await;
 
     let said = world.said();
     assert!(!said.contains("s3cret"), "{said}");

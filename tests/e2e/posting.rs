@@ -11,8 +11,9 @@ use alloy::{
 };
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE, deployment::Deployment};
+use cofferdam_core::{FieldName, TenantId};
 use cofferdam_indexer::{Endpoints, Indexer};
-use cofferdam_store::{Intent, Mirror, Reader, SealedBatch, Sealer};
+use cofferdam_store::{Intent, Mirror, NewEntry, Reader, SealedBatch, Sealer, Sequencer};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -27,6 +28,16 @@ const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2f
 const ANCHORER: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 const POLL: Duration = Duration::from_millis(50);
 const LEASE: Duration = Duration::from_secs(2);
+
+/// A policy that is quick to lose its patience.
+fn posting() -> PostPolicy {
+    PostPolicy {
+        patience: Duration::from_millis(600),
+        max_fee: 100_000_000_000,
+        lease: LEASE,
+        ..PostPolicy::default()
+    }
+}
 
 /// A stack whose daemon can be watched while things happen to its transactions.
 struct World {
@@ -64,19 +75,19 @@ impl World {
         Self { stack, chain, sealer }
     }
 
-    /// A daemon that is quick to lose its patience.
+    /// What seals at once and posts by `policy`.
+    fn anchorer(&self, policy: PostPolicy) -> Anchorer {
+        let sender = Sender::new(self.chain.clone(), KEY.parse::<PrivateKeySigner>().unwrap());
+        let seal = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
+        Anchorer::new(self.sealer.clone(), sender, seal).posting(policy)
+    }
+
+    /// A daemon that is quick to lose its patience, and its mirror.
     async fn daemon(&self) -> Daemon {
-        let key: PrivateKeySigner = KEY.parse().unwrap();
-        let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
-        let posting = PostPolicy {
-            patience: Duration::from_millis(600),
-            max_fee: 100_000_000_000,
-            lease: LEASE,
-            ..PostPolicy::default()
-        };
-        let anchorer =
-            Anchorer::new(self.sealer.clone(), Sender::new(self.chain.clone(), key), policy)
-                .posting(posting);
+        self.daemon_of(self.anchorer(posting())).await
+    }
+
+    async fn daemon_of(&self, anchorer: Anchorer) -> Daemon {
         let url = self.stack.runtime_url();
         let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
         let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
@@ -244,7 +255,27 @@ async fn whatever_happens_to_a_transaction_each_batch_is_anchored_once() {
     for attempt in &dropped.attempts {
         world.ask("anvil_dropTransaction", [attempt.hash]).await;
     }
-    assert_eq!(world.pending().await.id, dropped.id);
+    let sent = world.pending().await;
+    assert_eq!(sent.id, dropped.id);
+    // And again when the wallet is empty: offered as it is, not for ever more.
+    let open = async || {
+        let intents = world.sealer.unsettled().await.unwrap();
+        intents.into_iter().find(|intent| intent.id == sent.id).unwrap()
+    };
+    world.set_balance(U256::ZERO).await;
+    for attempt in open().await.attempts {
+        world.ask("anvil_dropTransaction", [attempt.hash]).await;
+    }
+    world
+        .until("a word about funds", async || {
+            let waiting = world.sealer.leader().await.unwrap()?.waiting?;
+            waiting.to_lowercase().contains("insufficient funds").then_some(())
+        })
+        .await;
+    let offers = open().await.attempts.len();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(open().await.attempts.len(), offers, "an offer that nobody can pay");
+    world.set_balance(U256::from(10).pow(U256::from(20))).await;
     world.automine(true).await;
     world.mine().await;
     world.settled(4).await;
@@ -474,30 +505,91 @@ async fn i9_what_the_contract_says_wins_and_halts_that_tenant_alone() {
 
 #[tokio::test]
 async fn a_bit_flipped_between_seal_and_post_halts_and_names_the_entry() {
-    let world = World::with(&(records("acme", 0..2) + &records("globex", 0..2))).await;
+    let all: String = ["acme", "globex", "initech"].map(|name| records(name, 0..2)).concat();
+    let world = World::with(&all).await;
     // Sealed, and not posted for want of funds.
     world.set_balance(U256::ZERO).await;
     world.append("acme", 2..6).await;
     world.append("globex", 2..3).await;
+    world.append("initech", 2..3).await;
     let daemon = world.daemon().await;
     world.until("a word about funds", async || world.sealer.leader().await.unwrap()?.waiting).await;
     daemon.end().await;
-    world.stack.json("devnet tamper --tenant acme --seq 4").await;
+    // One is another text, the other none at all.
+    let tampered = ["--tenant acme --seq 4", "--tenant initech --seq 2 --unreadable"];
+    for which in tampered {
+        world.stack.json(&format!("devnet tamper {which}")).await;
+    }
     world.set_balance(U256::from(10).pow(U256::from(20))).await;
     let round = run(&mut world.stack.cofferdam("anchor --once --json")).await.exits(1).json();
     assert_eq!([&round["anchored"], &round["sealed"]], [1, 0], "{round}");
-    let reason = round["troubled"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("entry 4"), "{reason}");
-    let why = world.stack.json("incident list").await["halted"][0]["reason"].clone();
-    assert!(why.as_str().unwrap().starts_with("tampered"), "{why}");
+    let halted = world.stack.json("incident list").await["halted"].to_string();
+    for entry in ["tampered: entry 4", "tampered: entry 2"] {
+        assert!(halted.contains(entry), "{entry}: {halted}");
+    }
 
     // Put back, and decided on, it goes out as it was sealed.
-    world.stack.json("devnet tamper --tenant acme --seq 4").await;
-    world.stack.json("incident resolve --tenant acme --yes").await;
+    for (which, name) in tampered.into_iter().zip(["acme", "initech"]) {
+        let stays = format!("incident resolve --tenant {name} --yes");
+        run(&mut world.stack.cofferdam(&stays)).await.exits(1);
+        world.stack.json(&format!("devnet tamper {which}")).await;
+        world.stack.json(&stays).await;
+    }
     world.stack.anchor().await;
-    let log = world.stack.snapshot().await;
-    let acme = log.named("acme");
-    assert_eq!(acme.anchored.len(), acme.batches.len());
+    let snapshot = world.stack.snapshot().await;
+    for name in ["acme", "initech"] {
+        let log = snapshot.named(name);
+        assert_eq!(log.anchored.len(), log.batches.len(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn i8_a_step_that_does_not_end_is_given_up_and_the_lead_with_it() {
+    let world = World::with(&records("acme", 0..2)).await;
+    world.append("acme", 2..3).await;
+    let acme = world.stack.tenant("acme").await;
+    let mut held = world.sealer.tenant(acme).await.unwrap();
+    held.lock_head().await.unwrap();
+    let anchorer = world.anchorer(PostPolicy { step: Duration::from_secs(1), ..posting() });
+    let pulse = anchorer.pulse();
+    let before = world.sealer.leader().await.unwrap().map_or(0, |leader| leader.epoch);
+    let daemon = world.daemon_of(anchorer).await;
+    world
+        .until("another lead", async || {
+            (world.sealer.leader().await.unwrap()?.epoch > before + 1).then_some(())
+        })
+        .await;
+    assert!(pulse.failed() > 0);
+    drop(held);
+    world.settled(3).await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn i9_tenants_that_nobody_may_anchor_for_hold_up_no_other() {
+    let world = World::with(&records("acme", 0..2)).await;
+    let url = world.stack.runtime_url();
+    let sequencer = Sequencer::connect(&url, CHAIN_ID).await.unwrap();
+    // More than fit into a page of what is to be posted, and all of them first.
+    for n in 0..5 {
+        let authority = Address::with_last_byte(n + 1);
+        let tenant = TenantId::from_authority(authority).unwrap();
+        sequencer.add_tenant(&format!("stranger-{n}"), tenant).await.unwrap();
+        let entry = [(FieldName::ExternalId, "one"), (FieldName::Payload, "{}")];
+        let entry = NewEntry::new(entry.map(|(name, value)| (name, value.to_owned()))).unwrap();
+        sequencer.appender().append(tenant, vec![entry]).await.unwrap();
+    }
+    let anchorer = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
+    assert_eq!(anchorer.round(true).await.unwrap().troubled.len(), 5);
+    world.append("acme", 2..3).await;
+    let report = anchorer.round(true).await.unwrap();
+    assert_eq!(report.posted.iter().map(|posted| posted.anchored).sum::<usize>(), 1);
+    // Set aside, they are still reported.
+    assert_eq!(report.troubled.len(), 5, "{report:?}");
+    let fresh = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
+    world.append("acme", 3..4).await;
+    let report = fresh.round(true).await.unwrap();
+    assert_eq!(report.posted.iter().map(|posted| posted.anchored).sum::<usize>(), 1);
 }
 
 /// Anvil has no GasPriceOracle: a contract that answers everything with one number stands in for it.

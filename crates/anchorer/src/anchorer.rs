@@ -10,23 +10,28 @@ use alloy::primitives::{Address, B256};
 use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_core::TenantId;
 use cofferdam_store::{Item, SealedBatch, Sealer, Sequencer, StoreError};
+use futures::{StreamExt, stream};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    AnchorError, Anchorers, PostPolicy, SealPolicy, SealReport, Sender,
+    AnchorError, Anchorers, PostPolicy, Pulse, SealPolicy, SealReport, Sender,
     anchorers::{Ready, anchoring},
-    choose::choose,
+    aside::Aside,
+    choose::{Choice, choose, other_anchorer},
     fees::Fees,
     lead::Lead,
     policies,
     poster::{Call, Followed, Poster, gas_limit},
     recheck::recheck,
+    seal::note,
     seal_due,
 };
 
-/// Batches in one transaction; a tenant's first one is the dearest, at some 40,000 gas.
-const MAX_ITEMS: usize = 300;
+/// Entries of all batches that are hashed again for one transaction, if that has more than one.
+const MAX_ENTRIES: u64 = 1 << 17;
+/// Batches that are hashed again at the same time.
+const TOGETHER: usize = 4;
 /// How long a round waits for its transactions.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How long to wait between the steps of a round: doubled from the first to the second.
@@ -41,6 +46,8 @@ const TURNS: u32 = 64;
 pub struct Anchorer {
     sealer: Sealer,
     poster: Arc<Poster>,
+    aside: Arc<Aside>,
+    pulse: Arc<Pulse>,
     policy: SealPolicy,
     holder: String,
     intake: Option<Sequencer>,
@@ -89,7 +96,16 @@ impl Anchorer {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{}:{}", host.trim(), std::process::id());
         let poster = Arc::new(Poster::new(sender, PostPolicy::default()));
-        Self { sealer, poster, policy, holder, intake: None, anchorers: Anchorers::default() }
+        Self {
+            sealer,
+            poster,
+            aside: Arc::default(),
+            pulse: Arc::default(),
+            policy,
+            holder,
+            intake: None,
+            anchorers: Anchorers::default(),
+        }
     }
 
     /// The same, posting by `policy`.
@@ -117,6 +133,11 @@ impl Anchorer {
     /// Also anchors for the tenants that name one of these keys: it signs, and the sender's pays.
     pub fn signing(self, anchorers: Anchorers) -> Self {
         Self { anchorers, ..self }
+    }
+
+    /// How its steps go.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     /// Seals what is due (everything when `flush` is set), posts what is sealed, and waits until it is
@@ -156,10 +177,18 @@ impl Anchorer {
     pub async fn run(&self, every: Duration, mut stop: watch::Receiver<bool>) {
         let mut lead = None;
         while !*stop.borrow() {
-            let step = self.turn(&mut lead);
-            tokio::select! {
-                () = step => {}
+            let limit = self.poster.policy.step;
+            let turn = tokio::time::timeout(limit, self.turn(&mut lead));
+            let turned = tokio::select! {
+                turned = turn => turned,
                 () = told(&mut stop, GRACE) => break,
+            };
+            self.pulse.beat(matches!(turned, Ok(true)));
+            if turned.is_err() {
+                error!(after = ?limit, "step given up, leading no longer");
+                if let Some(lead) = lead.take() {
+                    let _ = tokio::time::timeout(GRACE, lead.release()).await;
+                }
             }
             tokio::select! {
                 _ = tokio::time::sleep(every) => {}
@@ -171,8 +200,8 @@ impl Anchorer {
         }
     }
 
-    /// One step, if this daemon leads or can take the lead.
-    async fn turn(&self, lead: &mut Option<Lead>) {
+    /// One step, if this daemon leads or can take the lead. Whether nothing failed.
+    async fn turn(&self, lead: &mut Option<Lead>) -> bool {
         if lead.as_ref().is_some_and(Lead::is_deposed) {
             *lead = None;
         }
@@ -180,12 +209,20 @@ impl Anchorer {
             Some(leading) => leading,
             None => match Lead::take(&self.sealer, &self.holder, self.poster.policy.lease).await {
                 Ok(taken) => lead.insert(taken),
-                Err(error @ AnchorError::NotLeading { .. }) => return debug!(%error, "standing by"),
-                Err(error) => return error!(%error, "cannot lead, trying again"),
+                Err(error @ AnchorError::NotLeading { .. }) => {
+                    debug!(%error, "standing by");
+                    return true;
+                }
+                Err(error) => {
+                    error!(%error, "cannot lead, trying again");
+                    return false;
+                }
             },
         };
         let mut report = RoundReport::default();
-        match self.step(&leading.sealer, false, &mut report).await {
+        let outcome = self.step(&leading.sealer, false, &mut report).await;
+        let well = outcome.is_ok();
+        match outcome {
             Ok(_) if report == RoundReport::default() => debug!("nothing to anchor"),
             Ok(_) => info!(
                 sealed = report.sealed,
@@ -199,6 +236,7 @@ impl Anchorer {
             }
             Err(error) => error!(%error, "step failed, trying again"),
         }
+        well
     }
 
     /// Follows what is under way, seals what is due, and posts what is sealed. Sealing goes on when the
@@ -217,7 +255,8 @@ impl Anchorer {
         let mut followed = followed?;
         report.posted.append(&mut followed.posted);
         let posted = self.post_all(ledger, &mut followed, report).await;
-        ledger.wait_for(followed.waiting.as_deref()).await?;
+        let failed = posted.as_ref().err().map(ToString::to_string);
+        ledger.wait_for(failed.as_deref().or(followed.waiting.as_deref())).await?;
         posted?;
         Ok(Left { open: followed.open, waiting: followed.waiting })
     }
@@ -323,20 +362,8 @@ impl Anchorer {
         Ok(trouble)
     }
 
-    /// What the network takes; `None`, with a word about it, when that is over the ceiling.
-    async fn fees(&self, followed: &mut Followed) -> Result<Option<Fees>, AnchorError> {
-        let network = Fees::of_network(self.chain()).await?;
-        let (price, ceiling) = (network.base(), self.poster.policy.max_fee);
-        if price > ceiling {
-            followed.waiting = Some(format!(
-                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
-            ));
-            return Ok(None);
-        }
-        Ok(Some(network.capped(ceiling)))
-    }
-
-    /// Posts sealed batches that the contract does not have yet, as far as there is room under way.
+    /// Posts sealed batches that the contract does not have yet, as far as there is room under way. Goes
+    /// on past those that cannot be posted now, however many these are.
     async fn post(
         &self,
         ledger: &Sealer,
@@ -344,52 +371,69 @@ impl Anchorer {
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
         let poster = &self.poster;
-        let room = poster.policy.in_flight.saturating_sub(followed.open);
-        if room == 0 {
-            return Ok(());
+        let (us, in_flight) = (poster.sender.address(), poster.policy.in_flight);
+        let mut passed = vec![];
+        for (tenant, anchorer) in self.aside.resting().await {
+            report.troubled.push((tenant, other_anchorer(us, anchorer)));
+            passed.push(tenant);
         }
-        let sealed = ledger.unanchored_batches((room * MAX_ITEMS) as u32).await?;
-        if sealed.is_empty() && !followed.has_gap() {
-            return Ok(());
-        }
-        let us = poster.sender.address();
-        let chosen = choose(self.chain(), ledger, us, &self.anchorers, sealed).await?;
-        report.troubled.extend(chosen.troubled);
-        let mut batches = Vec::with_capacity(chosen.batches.len());
-        for batch in chosen.batches {
-            // Whatever follows a batch that is not what was sealed waits with it.
-            if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
-                continue;
-            }
-            match recheck(ledger, &batch).await {
-                Ok(()) => batches.push(batch),
-                Err(error @ (AnchorError::Tampered { .. } | AnchorError::Missing { .. })) => {
-                    error!(tenant = %batch.tenant, %error, "tenant halted");
-                    report.troubled.push((batch.tenant, error.to_string()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        batches.retain(|batch| !report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant));
-        if batches.is_empty() && !followed.has_gap() {
-            return Ok(());
-        }
-
-        let Some(fees) = self.fees(followed).await? else { return Ok(()) };
-        if batches.is_empty() {
-            return poster.post(ledger, followed, Call::nothing(us), fees, &[]).await;
-        }
-        let limit = gas_limit(&self.chain().head().await?);
-        let [mut own, mut signed] = self.sign(batches, &chosen.signers, report).await;
-        for _ in 0..room {
-            let longer = if own.len() >= signed.len() { &mut own } else { &mut signed };
-            let Some((chunk, gas)) = self.cut(longer, limit).await? else { break };
-            let (to, calldata) = (self.chain().contract(), anchoring(&chunk));
-            let item = |it: &Ready| (it.batch.tenant, Item::Batch(it.batch.index));
-            let items: Vec<_> = chunk.iter().map(item).collect();
-            poster.post(ledger, followed, Call { to, calldata, gas }, fees, &items).await?;
-            if followed.waiting.is_some() {
+        while followed.open < in_flight {
+            let page = (in_flight - followed.open) * poster.policy.max_items;
+            let sealed = ledger.unanchored_batches(page as u32, &passed).await?;
+            let is_last = sealed.len() < page;
+            passed.extend(sealed.iter().map(|batch| batch.tenant));
+            let chosen =
+                choose(self.chain(), ledger, us, &self.anchorers, &self.aside, sealed).await?;
+            let Choice { batches, signers, troubled } = chosen;
+            report.troubled.extend(troubled);
+            self.post_batches(ledger, followed, (batches, &signers), report).await?;
+            if is_last || followed.waiting.is_some() {
                 break;
+            }
+        }
+        if followed.open < in_flight
+            && followed.has_gap()
+            && let Some(fees) = self.fees(followed).await?
+        {
+            poster.post(ledger, followed, Call::nothing(us), fees, &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Posts batches that were chosen, a part at a time, each looked at a last time before.
+    async fn post_batches(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        (mut chosen, signers): (Vec<SealedBatch>, &HashMap<TenantId, Address>),
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        let PostPolicy { in_flight, max_items, .. } = self.poster.policy;
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let Some(fees) = self.fees(followed).await? else { return Ok(()) };
+        let limit = gas_limit(&self.chain().head().await?);
+        while followed.open < in_flight && !chosen.is_empty() {
+            let part = cut_off(&mut chosen, max_items);
+            // A tenant's further batches are left for later: an estimate knows nothing of what is
+            // under way, and whatever follows a batch that is not what was sealed waits with it.
+            let tenants: HashSet<_> = part.iter().map(|batch| batch.tenant).collect();
+            chosen.retain(|batch| !tenants.contains(&batch.tenant));
+            let batches = self.sound(ledger, part, report).await?;
+            for mut ready in self.sign(batches, signers, report).await {
+                while followed.open < in_flight
+                    && let Some((chunk, gas)) = self.cut(&mut ready, limit).await?
+                {
+                    let (to, calldata) = (self.chain().contract(), anchoring(&chunk));
+                    let item = |it: &Ready| (it.batch.tenant, Item::Batch(it.batch.index));
+                    let items: Vec<_> = chunk.iter().map(item).collect();
+                    let call = Call { to, calldata, gas };
+                    self.poster.post(ledger, followed, call, fees, &items).await?;
+                    if followed.waiting.is_some() {
+                        return Ok(());
+                    }
+                }
             }
         }
         Ok(())
@@ -423,15 +467,57 @@ impl Anchorer {
         [own, signed]
     }
 
+    /// The batches that still are what was sealed, in order; none of a tenant that has another one.
+    async fn sound(
+        &self,
+        ledger: &Sealer,
+        mut batches: Vec<SealedBatch>,
+        report: &mut RoundReport,
+    ) -> Result<Vec<SealedBatch>, AnchorError> {
+        let looks = batches.iter().copied();
+        let looks = looks.map(|batch| async move { (batch.tenant, recheck(ledger, &batch).await) });
+        let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(TOGETHER);
+        let mut unsound = HashSet::new();
+        while let Some((tenant, looked)) = looks.next().await {
+            match looked {
+                Ok(()) => {}
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => {
+                    error!(%tenant, %error, "cannot anchor what was sealed");
+                    note(ledger, tenant, &error).await?;
+                    if unsound.insert(tenant) {
+                        report.troubled.push((tenant, error.to_string()));
+                    }
+                }
+            }
+        }
+        batches.retain(|batch| !unsound.contains(&batch.tenant));
+        Ok(batches)
+    }
+
+    /// What a transaction is to offer; none, which is then waited for, while that is over the ceiling.
+    async fn fees(&self, followed: &mut Followed) -> Result<Option<Fees>, AnchorError> {
+        let (network, ceiling) =
+            (Fees::of_network(self.chain()).await?, self.poster.policy.max_fee);
+        let price = network.base();
+        if price > ceiling {
+            followed.waiting = Some(format!(
+                "the network asks {price} wei for a unit of gas, the ceiling is {ceiling}"
+            ));
+            return Ok(None);
+        }
+        Ok(Some(network.capped(ceiling)))
+    }
+
     /// Cuts off what goes into one transaction, by the gas that it is estimated to use and a fifth more.
-    /// A tenant's further batches are left for later: an estimate knows nothing of what is under way.
+    /// A tenant's further batches are left for later, as an estimate knows nothing of what is under way.
     async fn cut(
         &self,
         batches: &mut Vec<Ready>,
         limit: u64,
     ) -> Result<Option<(Vec<Ready>, u64)>, AnchorError> {
         let contract = self.chain().contract();
-        let mut size = batches.len().min(MAX_ITEMS);
+        let mut size = batches.len().min(self.poster.policy.max_items);
         while size > 0 {
             let calldata = anchoring(&batches[..size]);
             let estimated = self.poster.sender.estimate(contract, &calldata).await?;
@@ -460,4 +546,46 @@ async fn told(stop: &mut watch::Receiver<bool>, grace: Duration) {
     // Nobody is left to say so: that is as good as being told.
     let _ = stop.wait_for(|stop| *stop).await;
     tokio::time::sleep(grace).await;
+}
+
+/// Cuts off the first batches: as many as go into one transaction and are hashed again in seconds.
+fn cut_off(batches: &mut Vec<SealedBatch>, most: usize) -> Vec<SealedBatch> {
+    let mut entries = 0;
+    let few = batches.iter().take(most).take_while(|batch| {
+        entries += batch.count;
+        entries <= MAX_ENTRIES
+    });
+    let few = few.count().max(1).min(batches.len());
+    batches.drain(..few).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_core::BatchIndex;
+
+    use super::*;
+
+    #[test]
+    fn a_part_is_what_is_hashed_in_seconds_and_never_nothing() {
+        let batch = |count| SealedBatch {
+            tenant: TenantId::from_authority([1; 20].into()).expect("not zero"),
+            index: BatchIndex(0),
+            first_seq: 0.into(),
+            count,
+            root: [0; 32].into(),
+            sealed_at: std::time::SystemTime::UNIX_EPOCH,
+            anchored: None,
+        };
+        let parts = |counts: &[u64], most| {
+            let mut batches: Vec<_> = counts.iter().map(|count| batch(*count)).collect();
+            let mut sizes = vec![];
+            while !batches.is_empty() {
+                sizes.push(cut_off(&mut batches, most).len());
+            }
+            sizes
+        };
+        let half = MAX_ENTRIES / 2;
+        assert_eq!(parts(&[1, 1, 1], 2), [2, 1]);
+        assert_eq!(parts(&[half, half, 1, MAX_ENTRIES + 1, 1], 9), [2, 1, 1, 1]);
+    }
 }

@@ -6,9 +6,9 @@ use alloy::primitives::Address;
 use cofferdam_contracts::{Chain, ChainError, IAuditAnchor};
 use cofferdam_core::{BatchIndex, TenantId};
 use cofferdam_store::{SealedBatch, Sealer};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::{AnchorError, Anchorers};
+use crate::{AnchorError, Anchorers, aside::Aside};
 
 /// What the contract's counters say about a tenant whose next batch is to go out.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(crate) async fn choose(
     ledger: &Sealer,
     us: Address,
     anchorers: &Anchorers,
+    aside: &Aside,
     batches: Vec<SealedBatch>,
 ) -> Result<Choice, AnchorError> {
     let ours = |anchorer| anchorer == us || anchorers.has(anchorer);
@@ -63,19 +64,15 @@ pub(crate) async fn choose(
         match verdict {
             Verdict::Post(anchorer) => {
                 posting.insert(*tenant);
+                aside.remove(*tenant).await;
                 if anchorer != us {
                     choice.signers.insert(*tenant, anchorer);
                 }
             }
             Verdict::Wait => debug!(%tenant, batch = %first.index, "waiting for the mirror"),
             Verdict::OtherAnchorer(anchorer) => {
-                let reason = match anchorer {
-                    Address::ZERO => "no anchorer is set on the chain".to_string(),
-                    other => format!("its anchorer on the chain is {other}"),
-                };
-                warn!(%tenant, %reason, "cannot anchor for this tenant");
-                let what_next = format!("{reason}; its authority must set it to {us}");
-                choice.troubled.push((*tenant, what_next));
+                aside.put(*tenant, anchorer).await;
+                choice.troubled.push((*tenant, other_anchorer(us, anchorer)));
             }
             Verdict::Differs { kind, detail } => {
                 ledger.halt(*tenant, kind, &detail).await?;
@@ -93,6 +90,15 @@ pub(crate) async fn choose(
         }
     }
     Ok(choice)
+}
+
+/// What is in the way of a tenant that has another anchorer, and who can change that.
+pub(crate) fn other_anchorer(us: Address, anchorer: Address) -> String {
+    let reason = match anchorer {
+        Address::ZERO => "no anchorer is set on the chain".to_string(),
+        other => format!("its anchorer on the chain is {other}"),
+    };
+    format!("{reason}; its authority must set it to {us}")
 }
 
 async fn heads(

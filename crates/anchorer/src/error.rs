@@ -38,7 +38,7 @@ pub enum AnchorError {
     },
     /// The tree that was built does not prove its own leaves.
     #[error(
-        "tenant {tenant}: the batch from entry {first} was not sealed, since a proof of it does not hold; this machine computes wrongly"
+        "tenant {tenant}: the batch from entry {first} goes nowhere, since a proof of it does not hold; this machine computes wrongly"
     )]
     NoProof {
         /// The tenant.
@@ -93,4 +93,12 @@ pub enum AnchorError {
         /// What there is.
         limit: u64,
     },
+}
+
+impl AnchorError {
+    /// Whether it is no one tenant's trouble: the database is away, or another daemon leads.
+    pub(crate) fn concerns_all(&self) -> bool {
+        matches!(self, Self::Store(error)
+            if error.is_transient() || matches!(error, StoreError::Deposed { .. }))
+    }
 }

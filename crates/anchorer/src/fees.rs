@@ -23,6 +23,12 @@ impl Fees {
         self.max.saturating_sub(self.tip) / 2
     }
 
+    /// Whether it is not for want of an offer that a transaction is not mined: it is what the network
+    /// takes now, and twice the tip.
+    pub(crate) fn suffices(self, network: Self) -> bool {
+        self.max >= network.max && self.tip >= 2 * network.tip
+    }
+
     /// No more than a ceiling.
     pub(crate) fn capped(self, ceiling: u128) -> Self {
         let max = self.max.min(ceiling);
@@ -70,5 +76,18 @@ mod tests {
         assert_eq!(old.bumped_within(network, 110), None);
         assert_eq!(network.capped(30), fees(30, 30));
         assert_eq!(fees(250, 50).base(), 100);
+    }
+
+    #[test]
+    fn an_offer_is_raised_until_it_is_what_the_network_takes_and_no_further() {
+        let network = fees(210, 10);
+        let mut offer = network;
+        let mut raises = 0;
+        while !offer.suffices(network) {
+            offer = offer.bumped(network);
+            raises += 1;
+        }
+        assert_eq!((raises, offer), (4, fees(314, 21)));
+        assert!(!offer.suffices(fees(315, 10)) && !offer.suffices(fees(210, 11)));
     }
 }

@@ -19,12 +19,14 @@
 
 mod anchorer;
 mod anchorers;
+mod aside;
 mod choose;
 mod error;
 mod fees;
 mod lead;
 mod policies;
 mod poster;
+mod pulse;
 mod recheck;
 mod seal;
 mod sender;
@@ -35,5 +37,7 @@ pub use choose::difference;
 pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
 pub use poster::PostPolicy;
+pub use pulse::Pulse;
+pub use recheck::{Fault, fault};
 pub use seal::{SealReport, seal_due};
 pub use sender::Sender;

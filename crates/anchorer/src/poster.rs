@@ -38,8 +38,13 @@ pub struct PostPolicy {
     pub max_fee: u128,
     /// Transactions under way at once.
     pub in_flight: usize,
+    /// Batches in one of them; a tenant's first one is the dearest, at some 40,000 gas.
+    pub max_items: usize,
     /// How long a daemon that has stopped renewing its lease still leads.
     pub lease: Duration,
+    /// How long a step may take before it is given up, and the lead with it: an answer may never come,
+    /// as on a connection that was lost without a word.
+    pub step: Duration,
     /// How many blocks below the newest one is final where the chain does not say so itself; half as
     /// many make it safe. Far more than it takes: an endpoint may only fail to answer for once.
     pub final_depth: u64,
@@ -51,7 +56,9 @@ impl Default for PostPolicy {
             patience: Duration::from_secs(30),
             max_fee: 10_000_000_000,
             in_flight: 4,
+            max_items: 300,
             lease: Duration::from_secs(15),
+            step: Duration::from_secs(300),
             final_depth: 1_000,
         }
     }
@@ -64,7 +71,7 @@ pub(crate) struct Poster {
     pub(crate) policy: PostPolicy,
     /// The PolicyRegistry.
     pub(crate) registry: Address,
-    /// When a hash was last handed to the node, and whether the pool wanted more for it.
+    /// When a hash was handed to the node, and what came of that.
     sent: Mutex<HashMap<B256, Sending>>,
 }
 
@@ -72,7 +79,18 @@ pub(crate) struct Poster {
 struct Sending {
     first: Instant,
     last: Instant,
-    underpriced: bool,
+    pool: Pool,
+}
+
+/// What a node's pool said to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    /// It has it, as far as is known.
+    Taken,
+    /// It wants more for it.
+    Underpriced,
+    /// The key cannot pay for it.
+    Unpaid,
 }
 
 /// What following the ledger came to.
@@ -122,13 +140,14 @@ impl Poster {
     pub(crate) async fn finality(&self, ledger: &Sealer) -> Result<Finality, AnchorError> {
         let head = self.chain().head().await?.number;
         let depth = self.policy.final_depth;
-        let tagged = async |tag, depth: u64| match self.chain().header(tag).await {
-            Ok(Some(header)) => header.number,
-            // Not a word: what lies deep enough.
-            Ok(None) | Err(_) => head.saturating_sub(depth),
+        let tagged = async |tag, depth: u64| {
+            let header = self.chain().header(tag).await?;
+            // Not a word of this chain: what lies deep enough.
+            let number = header.map_or(head.saturating_sub(depth), |header| header.number);
+            Ok::<_, ChainError>(number)
         };
-        let safe = tagged(BlockNumberOrTag::Safe, depth / 2).await;
-        let last_final = tagged(BlockNumberOrTag::Finalized, depth).await;
+        let safe = tagged(BlockNumberOrTag::Safe, depth / 2).await?;
+        let last_final = tagged(BlockNumberOrTag::Finalized, depth).await?;
         let at = Finality { head, safe, last_final };
         ledger.set_finality(at).await?;
         Ok(at)
@@ -151,7 +170,7 @@ impl Poster {
         }
         let mut followed = Followed { next: next[&us], ..Followed::default() };
         self.forget_all_but(&intents).await;
-        let stands = self.newest_stands(&intents).await?;
+        let stands = self.newest_stands(&intents, finality.head).await?;
         for intent in &mut intents {
             let before = intent.outcome;
             if !(stands && matches!(before, Outcome::Mined { .. })) {
@@ -167,10 +186,14 @@ impl Poster {
                 followed.nonces.insert(intent.nonce);
             } else if intent.outcome == Outcome::Open {
                 // The key was replaced: the contract takes nothing from this one any more.
-                ledger.abandon(intent).await?;
+                ledger.abandon(intent, finality.last_final).await?;
             }
             if intent.outcome == Outcome::Open && intent.sender == us {
                 followed.open += 1;
+                if before != Outcome::Open {
+                    // Its bytes were not read: the next step has them.
+                    continue;
+                }
                 let due = intent.nonce == followed.next;
                 if let Err(error) = self.push(ledger, intent, due).await {
                     let AnchorError::Chain(error) = error else { return Err(error) };
@@ -183,8 +206,8 @@ impl Poster {
     }
 
     /// Whether the newest block that a mined transaction is in is still the chain's. Every older one
-    /// is then, too, since all were found on one chain.
-    async fn newest_stands(&self, intents: &[Intent]) -> Result<bool, AnchorError> {
+    /// is then, too, since all were found on one chain. A node that does not have it yet lags.
+    async fn newest_stands(&self, intents: &[Intent], head: u64) -> Result<bool, AnchorError> {
         let newest = intents.iter().filter_map(|intent| match intent.outcome {
             Outcome::Mined { block_number, block_hash, .. } => Some((block_number, block_hash)),
             _ => None,
@@ -193,7 +216,7 @@ impl Poster {
             return Ok(true);
         };
         let header = self.chain().header(BlockNumberOrTag::Number(number)).await?;
-        Ok(header.is_some_and(|header| header.hash == hash))
+        Ok(header.map_or(head < number, |header| header.hash == hash))
     }
 
     /// Finds out what became of an intent and writes down what changed.
@@ -239,18 +262,21 @@ impl Poster {
         Ok(())
     }
 
-    /// Sends an open intent again where that is needed: at a higher fee once it is next and has waited
-    /// long enough, as it is before.
+    /// Sends an open intent again where that is needed: at a higher fee once it is next, has waited
+    /// long enough and the network asks for more; as it is before, and where no offer would help.
     async fn push(&self, ledger: &Sealer, intent: &Intent, next: bool) -> Result<(), AnchorError> {
         let Some(newest) = intent.attempts.last() else { return Ok(()) };
         let sending = self.sent.lock().await.get(&newest.hash).copied();
-        let Some(sending) = sending else { return self.publish(newest).await };
+        let Some(sending) = sending else { return self.republish(intent).await };
         // A pool that wants more is given more sooner, but never races to the ceiling.
-        let patience = self.policy.patience / if sending.underpriced { 3 } else { 1 };
-        if next && sending.first.elapsed() >= patience {
+        let underpriced = sending.pool == Pool::Underpriced;
+        let patience = self.policy.patience / if underpriced { 3 } else { 1 };
+        if next && sending.pool != Pool::Unpaid && sending.first.elapsed() >= patience {
             let network = Fees::of_network(self.chain()).await?;
             let old = Fees { max: newest.max_fee, tip: newest.tip };
-            if let Some(fees) = old.bumped_within(network, self.policy.max_fee) {
+            if (underpriced || !old.suffices(network))
+                && let Some(fees) = old.bumped_within(network, self.policy.max_fee)
+            {
                 let attempt = self.again(newest, fees).await?;
                 warn!(
                     nonce = intent.nonce,
@@ -260,15 +286,28 @@ impl Poster {
                 ledger.record_attempt(intent, &attempt).await?;
                 if let Err(error) = self.publish(&attempt).await {
                     debug!(%error, "replacement refused, sending the one before again");
-                    return self.publish(newest).await;
+                    return self.republish(intent).await;
                 }
                 return Ok(());
             }
         }
         if sending.last.elapsed() >= self.policy.patience / 3 {
-            return self.publish(newest).await;
+            return self.republish(intent).await;
         }
         Ok(())
+    }
+
+    /// Hands the dearest attempt that it takes to the node: an empty wallet may pay for one before.
+    async fn republish(&self, intent: &Intent) -> Result<(), AnchorError> {
+        let mut refused = Ok(());
+        for attempt in intent.attempts.iter().rev() {
+            match self.publish(attempt).await {
+                Err(error) if refused.is_ok() => refused = Err(error),
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+        refused
     }
 
     /// Hands an attempt to the node. That it has it already, or that the nonce is used up, is no error:
@@ -276,24 +315,30 @@ impl Poster {
     async fn publish(&self, attempt: &Attempt) -> Result<(), AnchorError> {
         let now = Instant::now();
         let answer = self.chain().send_raw(&attempt.raw).await;
-        let mut sent = self.sent.lock().await;
-        let sending = sent.entry(attempt.hash).or_insert(Sending {
-            first: now,
-            last: now,
-            underpriced: false,
-        });
-        sending.last = now;
-        let Err(error) = answer else {
-            sending.underpriced = false;
-            return Ok(());
+        let said = answer.as_ref().err().map(|error| error.to_string().to_lowercase());
+        let says = |words: &[&str]| {
+            said.as_ref().is_some_and(|said| words.iter().any(|word| said.contains(word)))
         };
-        let said = error.to_string().to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        if says(&["already known", "already imported", "known transaction", "nonce too low"]) {
-            return Ok(());
+        let pool = if says(&["underpriced", "less than block base fee", "fee too low"]) {
+            Pool::Underpriced
+        } else if says(&["insufficient funds", "insufficient balance"]) {
+            Pool::Unpaid
+        } else {
+            Pool::Taken
+        };
+        let known = ["already known", "already imported", "known transaction", "nonce too low"];
+        let has_it = says(&known);
+        let mut sent = self.sent.lock().await;
+        let sending = sent.entry(attempt.hash).or_insert(Sending { first: now, last: now, pool });
+        if sending.pool == Pool::Unpaid {
+            // It has waited for funds until now, not for a block.
+            sending.first = now;
         }
-        sending.underpriced = says(&["underpriced", "less than block base fee", "fee too low"]);
-        Err(error.into())
+        (sending.last, sending.pool) = (now, pool);
+        match answer {
+            Err(error) if !has_it => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Signs the same thing at another fee.

@@ -1,73 +1,90 @@
-//! The last look at a batch before its root goes out.
+//! What was sealed, hashed again from what is stored.
 
-use cofferdam_core::{BatchMerkle, BatchTree, EntryHash, verify_inclusion};
-use cofferdam_store::{SealedBatch, Sealer};
-use futures::{StreamExt, pin_mut};
+use cofferdam_core::{BatchTiles, BatchTree, EntryHash, Seq, TenantId, verify_inclusion};
+use cofferdam_store::{LeafFault, SealedBatch, Sealer, StoreError, TenantTx};
 
 use crate::AnchorError;
 
-/// Hashes every entry of a sealed batch again from its stored bytes, and checks one proof as an auditor
-/// would. Anything that does not give the sealed root halts the tenant and names the entry.
+/// What is not as it was appended and sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The entry it was found at.
+    pub seq: Seq,
+    /// Whether the database has no such entry.
+    pub missing: bool,
+    /// Which hash or entry, never a field value.
+    pub detail: String,
+}
+
+impl From<LeafFault> for Fault {
+    fn from(fault: LeafFault) -> Self {
+        let missing = matches!(fault, LeafFault::Missing(_));
+        Self { seq: fault.seq(), missing, detail: fault.to_string() }
+    }
+}
+
+/// The last look at a batch before its root goes out, as [`fault`] takes it; what it finds halts the tenant.
 pub(crate) async fn recheck(sealer: &Sealer, batch: &SealedBatch) -> Result<(), AnchorError> {
-    let (tenant, first) = (batch.tenant, batch.first_seq.get());
-    let missing = async |seq: u64| -> Result<AnchorError, AnchorError> {
-        let detail = format!("entry {seq} is not in the database");
-        sealer.halt(tenant, "missing", &detail).await?;
-        Ok(AnchorError::Missing { tenant, seq: seq.into() })
+    let found = fault(&mut sealer.tenant(batch.tenant).await?, batch).await?;
+    match found {
+        Some(fault) => Err(halt(sealer, batch.tenant, fault).await?),
+        None => Ok(()),
+    }
+}
+
+/// Halts a tenant for a fault, and says why.
+pub(crate) async fn halt(
+    sealer: &Sealer,
+    tenant: TenantId,
+    Fault { seq, missing, detail }: Fault,
+) -> Result<AnchorError, StoreError> {
+    sealer.halt(tenant, if missing { "missing" } else { "tampered" }, &detail).await?;
+    Ok(if missing {
+        AnchorError::Missing { tenant, seq }
+    } else {
+        AnchorError::Tampered { tenant, seq, fault: detail }
+    })
+}
+
+/// Hashes every entry of a sealed batch again from its stored bytes, and checks one proof as an auditor
+/// would. The first thing that does not lead to the sealed root, if there is one.
+pub async fn fault(tx: &mut TenantTx, batch: &SealedBatch) -> Result<Option<Fault>, AnchorError> {
+    let first = batch.first_seq;
+    let leaves = match tx.leaves(first, batch.count, u64::MAX).await? {
+        Ok(leaves) => leaves.hashes,
+        Err(fault) => return Ok(Some(fault.into())),
     };
-    let mut tx = sealer.tenant(tenant).await?;
-    let mut previous = match first.checked_sub(1) {
-        None => EntryHash::ZERO,
-        Some(seq) => match tx.entry(seq.into()).await? {
-            Some(entry) => entry.entry_hash,
-            None => return Err(missing(seq).await?),
-        },
-    };
-    let mut leaves = Vec::with_capacity(usize::try_from(batch.count).unwrap_or_default());
-    let mut fault = None;
-    {
-        let entries = tx.entries(batch.first_seq, batch.count);
-        pin_mut!(entries);
-        while let Some(entry) = entries.next().await {
-            let entry = entry?;
-            if let Err(found) = entry.verify(tenant, previous) {
-                fault = Some((entry.seq, found.to_string()));
-                break;
-            }
-            previous = entry.entry_hash;
-            leaves.push(entry.entry_hash);
-        }
-    }
-    drop(tx);
-    if let Some((seq, fault)) = fault {
-        sealer.halt(tenant, "tampered", &fault).await?;
-        return Err(AnchorError::Tampered { tenant, seq, fault });
-    }
-    if leaves.len() as u64 != batch.count {
-        return Err(missing(first + leaves.len() as u64).await?);
-    }
-    if !proves(&leaves, batch) {
-        let fault = format!(
+    let tiles = proven_tiles(batch.tenant, first, leaves).await?;
+    Ok((tiles.root() != batch.root).then(|| Fault {
+        seq: first,
+        missing: false,
+        detail: format!(
             "batch {} was sealed with root {}, and its entries {first} to {} give another",
             batch.index,
             batch.root,
-            first + batch.count - 1
-        );
-        sealer.halt(tenant, "tampered", &fault).await?;
-        return Err(AnchorError::Tampered { tenant, seq: batch.first_seq, fault });
-    }
-    Ok(())
+            first.get() + batch.count - 1
+        ),
+    }))
 }
 
-/// Whether these leaves have the sealed root, and the path of one of them leads to it.
-fn proves(leaves: &[EntryHash], batch: &SealedBatch) -> bool {
-    let Some(tree) = BatchMerkle::new(leaves) else { return false };
-    // Any will do; the root says which, so that it is not always the same.
-    let (seed, _) = batch.root.as_bytes().split_at(8);
-    let at = seed.iter().fold(0, |n: u64, byte| n << 8 | u64::from(*byte)) % batch.count;
-    let leaf = usize::try_from(at).ok().and_then(|at| leaves.get(at));
-    let (Some(path), Some(leaf)) = (tree.path(at), leaf) else { return false };
-    let inclusion =
-        verify_inclusion::<BatchTree>((*leaf).into(), at, batch.count, &path, batch.root.into());
-    tree.root() == batch.root && inclusion.is_ok()
+/// The tree of a tenant's entries from `first` on, after the path of one of them, which nobody chose, led
+/// to its root as an auditor will check it.
+pub(crate) async fn proven_tiles(
+    tenant: TenantId,
+    first: Seq,
+    leaves: Vec<EntryHash>,
+) -> Result<BatchTiles, AnchorError> {
+    let building = tokio::task::spawn_blocking(move || {
+        let tiles = BatchTiles::new(&leaves)?;
+        let (root, count) = (tiles.root(), tiles.count());
+        let [.., a, b, c, d] = *root.as_bytes();
+        let index = u64::from(u32::from_be_bytes([a, b, c, d])) % count;
+        let tile = tiles.tile(index)?;
+        let tile = usize::try_from(tile.start).ok()?..usize::try_from(tile.end).ok()?;
+        let leaf = leaves[usize::try_from(index).ok()?].into();
+        let path = tiles.path(index, &leaves[tile])?;
+        verify_inclusion::<BatchTree>(leaf, index, count, &path, root.into()).ok()?;
+        Some(tiles)
+    });
+    building.await.ok().flatten().ok_or(AnchorError::NoProof { tenant, first })
 }

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
-use cofferdam_core::{BatchMerkle, BatchTree, TenantId, verify_inclusion};
-use cofferdam_store::{Head, LeafFault, Leaves, SealPolicy, SealedBatch, Sealer, StoreError};
+use cofferdam_core::TenantId;
+use cofferdam_store::{Head, Leaves, SealPolicy, SealedBatch, Sealer, StoreError};
 use futures::{StreamExt, stream};
 use tracing::{error, info};
 
-use crate::AnchorError;
+use crate::{
+    AnchorError,
+    recheck::{halt, proven_tiles},
+};
 
 /// Tenants that are sealed at the same time.
 const TOGETHER: usize = 4;
@@ -55,14 +58,10 @@ pub async fn seal_due(
         while let Some((tenant, turn)) = turns.next().await {
             match turn {
                 Ok(_) => report.sealed += 1,
-                // The database is away, or another daemon leads: no tenant's trouble.
-                Err(AnchorError::Store(error))
-                    if error.is_transient() || matches!(error, StoreError::Deposed { .. }) =>
-                {
-                    return Err(error.into());
-                }
+                Err(error) if error.concerns_all() => return Err(error),
                 Err(trouble) => {
                     error!(%tenant, error = %trouble, "cannot seal");
+                    note(sealer, tenant, &trouble).await?;
                     left_out.insert(tenant);
                     report.troubled.push((tenant, trouble.to_string()));
                 }
@@ -86,46 +85,27 @@ async fn seal_one(
         Ok(leaves) => leaves,
         Err(fault) => {
             drop(tx);
-            return Err(halt(sealer, tenant, fault).await?);
+            return Err(halt(sealer, tenant, fault.into()).await?);
         }
     };
     let Leaves { hashes, bytes } = leaves;
     let count = hashes.len() as u64;
-    let building = tokio::task::spawn_blocking(move || {
-        let tree = BatchMerkle::new(&hashes)?;
-        let root = tree.root();
-        // One proof, of an entry that nobody chose, as an auditor will check it.
-        let [.., a, b, c, d] = *root.as_bytes();
-        let index = u64::from(u32::from_be_bytes([a, b, c, d])) % count;
-        let leaf = hashes[usize::try_from(index).ok()?].into();
-        let path = tree.path(index)?;
-        verify_inclusion::<BatchTree>(leaf, index, count, &path, root.into()).ok()?;
-        Some(root)
-    });
-    let Some(root) = building.await.map_err(|_| AnchorError::NoProof { tenant, first })? else {
-        return Err(AnchorError::NoProof { tenant, first });
-    };
-    let batch = tx.seal_batch(first, count, bytes, root).await?;
+    let tiles = proven_tiles(tenant, first, hashes).await?;
+    let batch = tx.seal_batch(first, bytes, &tiles).await?;
     tx.commit().await?;
     info!(%tenant, batch = %batch.index, first_seq = %first, count, "batch sealed");
     Ok(batch)
 }
 
-/// Halts the tenant and says why.
-async fn halt(
+/// Writes down as an incident what keeps a tenant back and has not halted it.
+pub(crate) async fn note(
     sealer: &Sealer,
     tenant: TenantId,
-    fault: LeafFault,
-) -> Result<AnchorError, StoreError> {
-    let (seq, text) = (fault.seq(), fault.to_string());
-    Ok(match fault {
-        LeafFault::Missing(_) => {
-            sealer.halt(tenant, "missing", &text).await?;
-            AnchorError::Missing { tenant, seq }
-        }
-        LeafFault::Tampered(_) | LeafFault::Unreadable { .. } => {
-            sealer.halt(tenant, "tampered", &text).await?;
-            AnchorError::Tampered { tenant, seq, fault: text }
-        }
-    })
+    trouble: &AnchorError,
+) -> Result<(), StoreError> {
+    match trouble {
+        AnchorError::Tampered { .. } | AnchorError::Missing { .. } => Ok(()),
+        AnchorError::Store(StoreError::Halted { .. } | StoreError::BatchGap { .. }) => Ok(()),
+        trouble => sealer.report(tenant, "stuck", &trouble.to_string()).await,
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cofferdam_anchorer::{SealPolicy, seal_due};
-use cofferdam_core::{Address, FieldName, Seq, TenantId};
+use cofferdam_anchorer::{SealPolicy, fault, seal_due};
+use cofferdam_core::{Address, BatchRoot, FieldName, Seq, TenantId};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
     DatabaseUrl, NewEntry, SealSettings, Sealer, Sequencer, flip_one_bit, migrate,
@@ -108,7 +108,7 @@ async fn each_tenant_is_sealed_by_its_own_settings() {
 async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
     let world = world(&[20, 20, 20]).await;
     let flip =
-        async || flip_one_bit(&world.admin, CHAIN, tenant(1), Seq(13)).await.expect("flipped");
+        async || flip_one_bit(&world.admin, CHAIN, tenant(1), Seq(13), 5).await.expect("flipped");
     flip().await;
     let report = seal_due(&world.sealer, &NEVER, true).await.expect("sealed");
     assert_eq!(report.sealed, 2);
@@ -129,4 +129,21 @@ async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
     assert_eq!((report.sealed, report.troubled.len()), (1, 1));
     assert!(report.troubled[0].1.starts_with("halted: tampered"), "{report:?}");
     assert_eq!(world.sealed().await, [(2, 21), (0, 0), (1, 20)]);
+}
+
+#[tokio::test]
+async fn a_batch_is_faultless_only_with_the_root_of_its_own_entries() {
+    let world = world(&[20]).await;
+    assert_eq!(seal_due(&world.sealer, &NEVER, true).await.expect("sealed").sealed, 1);
+    let mut tx = world.sealer.tenant(tenant(0)).await.expect("its own");
+    let mut batch = tx.batches().await.expect("batches").remove(0);
+    assert_eq!(fault(&mut tx, &batch).await.expect("read"), None);
+
+    batch.count += 1;
+    let found = fault(&mut tx, &batch).await.expect("read").expect("a missing entry");
+    assert!(found.missing && found.seq == Seq(20), "{found:?}");
+
+    (batch.count, batch.root) = (20, BatchRoot::ZERO);
+    let found = fault(&mut tx, &batch).await.expect("read").expect("another root");
+    assert!(!found.missing && found.detail.contains("batch 0 was sealed with root"), "{found:?}");
 }

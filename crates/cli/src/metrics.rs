@@ -4,12 +4,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use eyre::{Result, WrapErr};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 
-/// How long a client may take to ask.
+/// How long a client may take to ask, and how long to read.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a path is answered with.
@@ -43,10 +43,8 @@ pub(crate) async fn serve<F: Future<Output = Answer> + Send + 'static>(
             };
             let answer = answer.clone();
             tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                let path = match timeout(PATIENCE, path(&mut stream)).await {
-                    Ok(Some(path)) => path,
-                    _ => return,
+                let Ok(Some((mut stream, path))) = timeout(PATIENCE, path(stream)).await else {
+                    return;
                 };
                 let Answer { status, text } = answer(path).await;
                 let head = format!(
@@ -54,9 +52,12 @@ pub(crate) async fn serve<F: Future<Output = Answer> + Send + 'static>(
                      content-length: {}\r\nconnection: close\r\n\r\n",
                     text.len()
                 );
-                let stream = stream.get_mut();
-                let _ = stream.write_all((head + &text).as_bytes()).await;
-                let _ = stream.shutdown().await;
+                let told = async {
+                    stream.write_all((head + &text).as_bytes()).await?;
+                    stream.shutdown().await
+                };
+                // A client that went away, or that does not read, gets nothing more.
+                let _ = timeout(PATIENCE, told).await;
             });
         }
     });
@@ -64,19 +65,20 @@ pub(crate) async fn serve<F: Future<Output = Answer> + Send + 'static>(
 }
 
 /// Which path is asked for, once the whole head of the request is there.
-async fn path(stream: &mut BufReader<TcpStream>) -> Option<String> {
+async fn path(stream: TcpStream) -> Option<(TcpStream, String)> {
     /// The most that the lines of a head may have, in bytes.
-    const MOST: usize = 16 << 10;
-    let (mut head, mut first) = (vec![], None);
+    const MOST: u64 = 16 << 10;
+    let (mut stream, mut first) = (BufReader::new(stream.take(MOST)), None);
     loop {
-        let start = head.len();
-        let read = stream.read_until(b'\n', &mut head).await.ok()?;
-        if read == 0 || head.len() > MOST {
+        let mut line = vec![];
+        stream.read_until(b'\n', &mut line).await.ok()?;
+        // Cut off by the client, or too long.
+        if !line.ends_with(b"\n") {
             return None;
         }
-        let line = String::from_utf8_lossy(&head[start..]);
+        let line = String::from_utf8_lossy(&line);
         if line.trim().is_empty() {
-            return first;
+            return Some((stream.into_inner().into_inner(), first?));
         }
         first = first.or_else(|| {
             let target = line.split(' ').nth(1)?;

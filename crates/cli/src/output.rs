@@ -4,7 +4,7 @@ use std::{
     fmt::Display,
     fs::{self, File},
     io::{IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -80,11 +80,42 @@ pub(crate) fn print(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Whether a character moves, hides or reorders what is beside it, on a terminal or in a page.
+pub(crate) fn misleads(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// One line of text that comes from somebody else, with what [`misleads`] as its number.
+pub(crate) fn visible(text: impl Display) -> String {
+    let text = text.to_string();
+    let mut safe = String::with_capacity(text.len());
+    for char in text.chars() {
+        match misleads(char) {
+            true => safe.extend(char.escape_unicode()),
+            false => safe.push(char),
+        }
+    }
+    safe
+}
+
+/// Where a file is made before it has its name, beside where it will be: it is whole or not there.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}", std::process::id()))
+}
+
 /// Writes a file whole or not at all.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = folder.unwrap_or(Path::new(".")).join(format!(".{name}.{}", std::process::id()));
+    let fresh = unfinished(path);
     let written = File::create(&fresh)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&fresh, path));

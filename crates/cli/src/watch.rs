@@ -4,23 +4,29 @@ use std::{
     fmt::{Display, Write},
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use alloy::{
     primitives::{Address, U256},
     providers::Provider,
 };
+use cofferdam_anchorer::Pulse;
 use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_indexer::IndexMetrics;
 use cofferdam_store::{Sealer, StoreError};
 use eyre::Result;
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::metrics::{self, Answer};
 
 /// How long database and chain may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long numbers that were read are given out again.
+const FRESH: Duration = Duration::from_secs(2);
+/// How long ago the last step may have ended in a daemon that is ready.
+const STALE: Duration = Duration::from_secs(120);
 
 /// What is asked when somebody asks.
 #[derive(Debug, Clone)]
@@ -30,11 +36,16 @@ pub(crate) struct Watched {
     /// Who pays.
     pub(crate) payer: Address,
     pub(crate) mirror: Arc<IndexMetrics>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Answers `/healthz`, `/readyz` and `/metrics`, also while there is nothing to watch yet.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Watch(Arc<OnceLock<Watched>>);
+pub(crate) struct Watch {
+    watched: Arc<OnceLock<Watched>>,
+    /// The last numbers, and when they were read.
+    last: Arc<Mutex<Option<(Instant, String)>>>,
+}
 
 impl Watch {
     /// Listens at this address.
@@ -49,16 +60,27 @@ impl Watch {
 
     /// What there is to watch from now on.
     pub(crate) fn begin(&self, watched: Watched) {
-        let _ = self.0.set(watched);
+        let _ = self.watched.set(watched);
     }
 
     async fn answer(&self, path: &str) -> Answer {
-        match (path, self.0.get()) {
+        match (path, self.watched.get()) {
             ("/healthz", _) => Answer::new(200, "alive\n"),
             ("/readyz", None) => Answer::new(503, "waiting for the chain and the database\n"),
             ("/readyz", Some(watched)) => watched.ready().await,
             ("/metrics", None) => Answer::new(200, up(false, false)),
-            ("/metrics", Some(watched)) => Answer::new(200, watched.numbers().await),
+            ("/metrics", Some(watched)) => {
+                // Read by one at a time, and new enough for everybody else.
+                let mut last = self.last.lock().await;
+                match &*last {
+                    Some((at, text)) if at.elapsed() < FRESH => Answer::new(200, text),
+                    _ => {
+                        let text = watched.numbers().await;
+                        *last = Some((Instant::now(), text.clone()));
+                        Answer::new(200, text)
+                    }
+                }
+            }
             _ => Answer::new(404, "there are /healthz, /readyz and /metrics\n"),
         }
     }
@@ -85,6 +107,10 @@ impl Watched {
             Err(error) => against.push(error),
         }
         against.extend(chain.err());
+        let age = self.pulse.age();
+        if age > STALE {
+            against.push(format!("no step of this daemon has ended for {} s", age.as_secs()));
+        }
         match &*against {
             [] => Answer::new(200, "ready\n"),
             against => Answer::new(503, against.join("\n") + "\n"),
@@ -166,6 +192,11 @@ impl Watched {
             );
         }
         family(&mut text, "block", "gauge", blocks, &heights);
+        let help = "How long ago this daemon's last step ended, leading or not.";
+        let age = [("", self.pulse.age().as_secs_f64())];
+        family(&mut text, "step_age_seconds", "gauge", help, &age);
+        let help = "Steps that failed or were given up.";
+        family(&mut text, "steps_failed_total", "counter", help, &[("", self.pulse.failed())]);
         text + &self.mirror.render()
     }
 }

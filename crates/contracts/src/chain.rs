@@ -204,6 +204,10 @@ impl Chain {
 
     /// Makes an error that says what was asked and leaves the URL's secrets out.
     pub fn error(&self, what: &'static str, error: &dyn std::error::Error) -> ChainError {
+        ChainError::Rpc { what, endpoint: self.url.endpoint(), reason: self.reason(error) }
+    }
+
+    fn reason(&self, error: &dyn std::error::Error) -> String {
         let mut reason = error.to_string();
         let mut source = error.source();
         while let Some(inner) = source {
@@ -213,7 +217,7 @@ impl Chain {
             }
             source = inner.source();
         }
-        ChainError::Rpc { what, endpoint: self.url.endpoint(), reason: self.url.redact(&reason) }
+        self.url.redact(&reason)
     }
 
     /// Awaits an answer and gives its error a meaning: a contract's refusal is told by its name.
@@ -238,16 +242,31 @@ impl Chain {
     }
 
     fn refusal(&self, what: &'static str, error: &RpcError<TransportErrorKind>) -> ChainError {
-        match error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
-            Some(data) => ChainError::Reverted { what, revert: Box::new(Revert::decode(data)) },
-            None => self.error(what, error),
+        if let Some(data) = error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
+            return ChainError::Reverted { what, revert: Box::new(Revert::decode(data)) };
+        }
+        let http = error.as_transport_err().and_then(TransportErrorKind::as_http_error);
+        match http.map(|http| http.status) {
+            Some(401 | 403 | 404) => ChainError::Denied {
+                what,
+                endpoint: self.url.endpoint(),
+                reason: self.reason(error),
+            },
+            _ => self.error(what, error),
         }
     }
 
     /// The header at a height or tag; `None` when the chain has no such block (yet).
     pub async fn header(&self, at: BlockNumberOrTag) -> Result<Option<Header>, ChainError> {
-        let block = self.provider.get_block_by_number(at).into_future();
-        let block = self.ask("cannot read a block", block).await?;
+        /// What a node calls a tag that it does not know, or a block that it does not have: invalid
+        /// parameters, no such resource, unknown block.
+        const UNKNOWN: [i64; 3] = [-32_602, -32_001, -39_001];
+        let block = match self.provider.get_block_by_number(at).await {
+            Err(error) if error.as_error_resp().is_some_and(|it| UNKNOWN.contains(&it.code)) => {
+                return Ok(None);
+            }
+            answer => answer.map_err(|error| self.refusal("cannot read a block", &error))?,
+        };
         Ok(block.map(|block| Header {
             number: block.header.number,
             hash: block.header.hash,

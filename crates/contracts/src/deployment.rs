@@ -1,7 +1,7 @@
 //! Where the contracts are: CREATE2 gives the same address on every chain.
 
 use alloy::{
-    primitives::{Address, B256, address, hex},
+    primitives::{Address, B256, Bytes, address, hex},
     sol_types::SolConstructor,
 };
 
@@ -46,30 +46,24 @@ pub struct Deployment {
 impl Default for Deployment {
     /// Where the deployment script puts them on every chain.
     fn default() -> Self {
-        let created = |code: &[u8]| DEPLOYER.create2_from_code(SALT, code);
-        let audit_anchor = audit_anchor();
-        let policy_registry = created(&PolicyRegistry::BYTECODE);
-        let mcp_agent_registry = created(&MCPAgentRegistry::BYTECODE);
-        let arguments = SmartAccountFactory::constructorCall {
-            entryPoint: ENTRY_POINT,
-            auditAnchor: audit_anchor,
-            policyRegistry: policy_registry,
-            agentRegistry: mcp_agent_registry,
-        }
-        .abi_encode();
+        Self::salted(SALT)
+    }
+}
+
+impl Deployment {
+    /// Where they are when created with this salt.
+    pub fn salted(salt: B256) -> Self {
+        let [audit_anchor, policy_registry, mcp_agent_registry, smart_account_factory] =
+            creations(salt).map(|(address, _)| address);
         Self {
             entry_point: ENTRY_POINT,
             audit_anchor,
             policy_registry,
             mcp_agent_registry,
-            smart_account_factory: created(
-                &[&SmartAccountFactory::BYTECODE[..], &arguments].concat(),
-            ),
+            smart_account_factory,
         }
     }
-}
 
-impl Deployment {
     /// The code of every account of the factory, and of nothing else that can speak of itself: Solady's
     /// minimal clone of what the factory created first, the one implementation, which lets nobody but the
     /// factory initialize it.
@@ -82,6 +76,26 @@ impl Deployment {
         ]
         .concat()
     }
+}
+
+/// Each contract's address and what [`DEPLOYER`] is called with to create it there, in an order in which
+/// they can be created: AuditAnchor, PolicyRegistry, MCPAgentRegistry, SmartAccountFactory.
+pub fn creations(salt: B256) -> [(Address, Bytes); 4] {
+    let created = |code: &[u8]| {
+        (DEPLOYER.create2_from_code(salt, code), [salt.as_slice(), code].concat().into())
+    };
+    let audit_anchor = created(&AuditAnchor::BYTECODE);
+    let policy_registry = created(&PolicyRegistry::BYTECODE);
+    let mcp_agent_registry = created(&MCPAgentRegistry::BYTECODE);
+    let arguments = SmartAccountFactory::constructorCall {
+        entryPoint: ENTRY_POINT,
+        auditAnchor: audit_anchor.0,
+        policyRegistry: policy_registry.0,
+        agentRegistry: mcp_agent_registry.0,
+    }
+    .abi_encode();
+    let factory = created(&[&SmartAccountFactory::BYTECODE[..], &arguments].concat());
+    [audit_anchor, policy_registry, mcp_agent_registry, factory]
 }
 
 /// The address of AuditAnchor on every chain it was deployed to from these sources.

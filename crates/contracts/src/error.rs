@@ -23,6 +23,16 @@ pub enum ChainError {
         /// The transport's or the node's own words, without the URL.
         reason: String,
     },
+    /// The endpoint serves nobody who asks with this URL: a key is wrong, or the path.
+    #[error("{what}: {reason} (RPC endpoint {endpoint}); check the key and the path in --rpc-url")]
+    Denied {
+        /// What was asked.
+        what: &'static str,
+        /// The endpoint, without path, query and credentials.
+        endpoint: String,
+        /// Its own words, without the URL.
+        reason: String,
+    },
     /// A contract refused what was asked of it.
     #[error("{what}: {revert}{}", .revert.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
     Reverted {

@@ -63,7 +63,12 @@ impl Chain {
         let operator_fee = match operator_fee {
             Some(fee) => fee,
             // The receipt says only what the fee is made of, and forks differ in how: the chain knows.
-            None if scaled => self.operator_fee(receipt.gas_used, receipt.block_number).await?,
+            // A node may have forgotten what it was then; what it is now is close.
+            None if scaled => match self.operator_fee(receipt.gas_used, receipt.block_number).await
+            {
+                Err(_) => self.operator_fee(receipt.gas_used, None).await?,
+                fee => fee?,
+            },
             None => U256::ZERO,
         };
         Ok(Some(Paid { receipt, l1_fee: l1_fee.unwrap_or_default(), operator_fee }))

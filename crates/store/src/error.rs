@@ -179,6 +179,16 @@ pub enum StoreError {
         /// The next entry to be appended.
         next: Seq,
     },
+    /// What is stored does not lead to what was anchored, so that nothing can be proven by it.
+    #[error("tenant {tenant}, batch {batch}: {what}")]
+    Unproven {
+        /// The tenant.
+        tenant: TenantId,
+        /// The batch.
+        batch: BatchIndex,
+        /// What does not, and what to do.
+        what: String,
+    },
     /// The tenant is halted, so nothing more is sealed.
     #[error("tenant {tenant} is halted: {reason}")]
     Halted {
@@ -186,6 +196,14 @@ pub enum StoreError {
         tenant: TenantId,
         /// Why.
         reason: String,
+    },
+    /// What an operator decided on is not all any more.
+    #[error(
+        "more was found about tenant {tenant} while it was checked, so nothing was lifted: see `cofferdam incident list`"
+    )]
+    Meanwhile {
+        /// The tenant.
+        tenant: TenantId,
     },
     /// Another indexer moved the checkpoint.
     #[error("the mirror stands at {}, not at {}: another indexer moved it; read it again", Position(*found), Position(*expected))]

@@ -6,7 +6,11 @@ use alloy_primitives::{B256, keccak256};
 use cofferdam_core::TenantId;
 use sqlx::{Postgres, Transaction};
 
-use crate::{Result, Sealer, StoreError, TenantTx, lease::hold, row::RowExt};
+use crate::{
+    Result, Sealer, StoreError, TenantTx,
+    lease::hold,
+    row::{RowExt, words},
+};
 
 /// A difference between what was sealed and what the chain says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,15 @@ pub struct Incident {
     pub resolved_at: Option<SystemTime>,
 }
 
+/// Why a tenant stands still.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Why it is halted, if it is.
+    pub halted: Option<String>,
+    /// Its incidents that no operator has decided on.
+    pub open: Vec<B256>,
+}
+
 impl Sealer {
     /// Stops sealing and anchoring this tenant, and writes an incident, once however often it is found.
     /// Appending goes on. `detail` says positions and hashes, never a field value.
@@ -38,7 +51,7 @@ impl Sealer {
         )
         .bind(tenant.as_b256().as_slice())
         .bind(scoped.chain())
-        .bind(format!("{kind}: {detail}"))
+        .bind(words(&format!("{kind}: {detail}")))
         .execute(&mut *scoped.tx)
         .await
         .map_err(StoreError::database("halt a tenant"))?
@@ -52,6 +65,15 @@ impl Sealer {
         Ok(())
     }
 
+    /// Writes an incident of a tenant that is not halted for it, once however often it is found.
+    pub async fn report(&self, tenant: TenantId, kind: &str, detail: &str) -> Result<()> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let chain = scoped.chain();
+        hold(&mut scoped.tx, chain, self.epoch).await?;
+        write(&mut scoped.tx, chain, Some(tenant), kind, detail).await?;
+        scoped.commit().await
+    }
+
     /// Stops sealing and anchoring all tenants of the chain, and writes an incident.
     pub async fn halt_all(&self, kind: &str, detail: &str) -> Result<()> {
         let mut tx = self.fenced().await?;
@@ -60,7 +82,7 @@ impl Sealer {
             "UPDATE cofferdam.deployments SET halted = coalesce(halted, $2) WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
-        .bind(format!("{kind}: {detail}"))
+        .bind(words(&format!("{kind}: {detail}")))
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database(doing))?;
@@ -81,25 +103,68 @@ impl Sealer {
         row.map_or(Ok(None), |row| row.value("halted"))
     }
 
-    /// An operator's decision: the tenant is sealed and anchored again, and its incidents are closed.
-    /// Whether there is still a reason not to is for the caller to find out first.
-    pub async fn resume(&self, tenant: TenantId) -> Result<()> {
+    /// Why a tenant stands still now: for [`Sealer::resume`], once it was found out whether that is gone.
+    pub async fn standing(&self, tenant: TenantId) -> Result<Standing> {
         let mut scoped = TenantTx::open(&self.handle, tenant).await?;
-        let doing = "lift a tenant's halt";
-        let lifted = sqlx::query(
-            "UPDATE cofferdam.heads SET halted = NULL WHERE tenant_id = $1 AND chain_id = $2",
+        let row = sqlx::query(
+            "SELECT (SELECT halted FROM cofferdam.heads WHERE tenant_id = $1 AND chain_id = $2) AS halted, \
+                 ARRAY(SELECT incident_id FROM cofferdam.incidents \
+                     WHERE tenant_id = $1 AND chain_id = $2 AND resolved_at IS NULL) AS open",
         )
         .bind(tenant.as_b256().as_slice())
         .bind(scoped.chain())
+        .fetch_one(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database("read why a tenant stands still"))?;
+        let open = row.value::<Vec<Vec<u8>>>("open")?;
+        let open = open.iter().map(|id| {
+            B256::try_from(&**id).map_err(|_| StoreError::Corrupt { column: "incident_id" })
+        });
+        Ok(Standing { halted: row.value("halted")?, open: open.collect::<Result<_>>()? })
+    }
+
+    /// An operator's decision on what was `seen`: the tenant is sealed and anchored again, and those
+    /// incidents are closed, but for an intake's while anything waits in it. Whether there is still a
+    /// reason not to is for the caller to find out first; refused when more was found meanwhile.
+    pub async fn resume(&self, tenant: TenantId, seen: &Standing) -> Result<()> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let doing = "lift a tenant's halt";
+        let id = tenant.as_b256().0;
+        let ids: Vec<_> = seen.open.iter().map(|id| id.0).collect();
+        let lifted = sqlx::query(
+            "UPDATE cofferdam.heads SET halted = NULL \
+             WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NOT DISTINCT FROM $3",
+        )
+        .bind(id)
+        .bind(scoped.chain())
+        .bind(&seen.halted)
         .execute(&mut *scoped.tx)
         .await
         .map_err(StoreError::database(doing))?;
+        let more = sqlx::query(
+            "SELECT EXISTS (SELECT FROM cofferdam.heads \
+                     WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NOT NULL) \
+                 OR EXISTS (SELECT FROM cofferdam.incidents WHERE tenant_id = $1 AND chain_id = $2 \
+                     AND resolved_at IS NULL AND incident_id <> ALL ($3)) AS more",
+        )
+        .bind(id)
+        .bind(scoped.chain())
+        .bind(&ids)
+        .fetch_one(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        if more.value("more")? {
+            return Err(StoreError::Meanwhile { tenant });
+        }
         let closed = sqlx::query(
             "UPDATE cofferdam.incidents SET resolved_at = now() \
-             WHERE tenant_id = $1 AND chain_id = $2 AND resolved_at IS NULL",
+             WHERE tenant_id = $1 AND chain_id = $2 AND resolved_at IS NULL AND incident_id = ANY ($3) \
+                 AND (kind <> 'intake' OR NOT EXISTS (SELECT FROM cofferdam.arrivals a \
+                     WHERE a.tenant_id = $1 AND a.chain_id = $2))",
         )
-        .bind(tenant.as_b256().as_slice())
+        .bind(id)
         .bind(scoped.chain())
+        .bind(&ids)
         .execute(&mut *scoped.tx)
         .await
         .map_err(StoreError::database(doing))?;
@@ -132,14 +197,31 @@ impl Sealer {
         Ok(())
     }
 
-    /// The latest incidents, resolved ones too.
+    /// Whether an incident of this kind, of this tenant, waits for an operator.
+    pub async fn has_open(&self, tenant: TenantId, kind: &str) -> Result<bool> {
+        let mut scoped = TenantTx::open(&self.handle, tenant).await?;
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT FROM cofferdam.incidents WHERE tenant_id = $1 AND chain_id = $2 \
+                 AND kind = $3 AND resolved_at IS NULL) AS open",
+        )
+        .bind(tenant.as_b256().as_slice())
+        .bind(scoped.chain())
+        .bind(kind)
+        .fetch_one(&mut *scoped.tx)
+        .await
+        .map_err(StoreError::database("look for an open incident"))?;
+        row.value("open")
+    }
+
+    /// The latest incidents, open ones before those that an operator decided on.
     pub async fn incidents(&self, limit: u32) -> Result<Vec<Incident>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(
             "SELECT incident_id, tenant_id, kind, detail, \
                  (extract(epoch FROM at) * 1000000)::bigint AS at, \
                  (extract(epoch FROM resolved_at) * 1000000)::bigint AS resolved_at \
-             FROM cofferdam.incidents i WHERE chain_id = $1 ORDER BY i.at DESC LIMIT $2",
+             FROM cofferdam.incidents i WHERE chain_id = $1 \
+             ORDER BY i.resolved_at IS NOT NULL, i.at DESC LIMIT $2",
         )
         .bind(self.handle.chain())
         .bind(i64::from(limit))
@@ -179,7 +261,7 @@ pub(crate) async fn write(
     .bind(chain)
     .bind(incident_id(tenant, kind, detail).as_slice())
     .bind(kind)
-    .bind(detail)
+    .bind(words(detail))
     .execute(&mut **tx)
     .await
     .map_err(StoreError::database("write an incident"))?;
@@ -187,7 +269,7 @@ pub(crate) async fn write(
 }
 
 /// The same finding has the same id, so it is written once.
-pub(crate) fn incident_id(tenant: Option<TenantId>, kind: &str, detail: &str) -> B256 {
+fn incident_id(tenant: Option<TenantId>, kind: &str, detail: &str) -> B256 {
     let tenant = tenant.map(|tenant| tenant.as_b256()).unwrap_or_default();
     let parts = [tenant.as_slice(), kind.as_bytes(), &[0], detail.as_bytes()];
     keccak256(parts.concat())

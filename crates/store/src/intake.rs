@@ -15,7 +15,7 @@ use crate::{
     append::{Group, LockedHead, Look, carry_out, lock, plan},
     appender::{MAX_GROUP, MAX_GROUP_BYTES},
     enqueue::given,
-    incidents::incident_id,
+    incidents,
     row::RowExt,
 };
 
@@ -199,8 +199,23 @@ impl Sequencer {
         if removed == 0 {
             return Ok(false);
         }
-        let detail = format!("the operator discarded entry {at} of the intake");
-        report(&mut tx, &detail).await?;
+        let (doing, chain) = ("write down what was discarded", tx.chain());
+        let which = format!("entry {at} of the intake");
+        let detail = format!("the operator discarded {which}");
+        incidents::write(&mut tx.tx, chain, Some(tenant), KIND, &detail).await?;
+        // With that, and why it was, the operator is done.
+        sqlx::query(
+            "UPDATE cofferdam.incidents SET resolved_at = now() \
+             WHERE tenant_id = $1 AND chain_id = $2 AND kind = $3 AND resolved_at IS NULL \
+                 AND strpos(detail, $4) > 0",
+        )
+        .bind(tenant.as_b256().0)
+        .bind(chain)
+        .bind(KIND)
+        .bind(which)
+        .execute(&mut *tx.tx)
+        .await
+        .map_err(StoreError::database(doing))?;
         tx.commit().await?;
         tracing::warn!(%tenant, %at, "discarded from the intake");
         Ok(true)
@@ -296,7 +311,8 @@ async fn chain(
     remove(tx, &places[..fit]).await?;
     if let Some((at, why)) = unfit {
         let reason = format!("entry {at} of the intake cannot be chained: {why}");
-        report(tx, &reason).await?;
+        let chain = tx.chain();
+        incidents::write(&mut tx.tx, chain, Some(tenant), KIND, &reason).await?;
         tracing::error!(%tenant, %at, reason, "intake stopped");
         drained.stopped.push(StoppedIntake { tenant, at: Some(at), reason });
     }
@@ -335,22 +351,4 @@ async fn remove(tx: &mut TenantTx, places: &[IntakePosition]) -> Result<u64> {
     .await
     .map_err(StoreError::database("empty the intake"))?;
     Ok(removed)
-}
-
-/// Writes an incident, once however often it is found.
-async fn report(tx: &mut TenantTx, detail: &str) -> Result<()> {
-    let tenant = tx.tenant();
-    sqlx::query(
-        "INSERT INTO cofferdam.incidents (tenant_id, chain_id, incident_id, kind, detail) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-    )
-    .bind(tenant.as_b256().0)
-    .bind(tx.chain())
-    .bind(incident_id(Some(tenant), KIND, detail).as_slice())
-    .bind(KIND)
-    .bind(detail)
-    .execute(&mut *tx.tx)
-    .await
-    .map_err(StoreError::database("write an incident"))?;
-    Ok(())
 }

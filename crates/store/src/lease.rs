@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use crate::{Result, Sealer, StoreError, row::RowExt};
+use crate::{
+    Result, Sealer, StoreError,
+    row::{RowExt, words},
+};
 
 /// Whether this daemon leads.
 #[derive(Clone, Debug)]
@@ -29,17 +32,18 @@ pub struct Leader {
 }
 
 impl Sealer {
-    /// Takes the lease for this long if it is free or has run out. One that ends in more than two
-    /// hours, twice the longest there is, was taken before the database's clock was stepped back.
+    /// Takes the lease for this long if it is free or has run out. One that ends in more than twice the
+    /// time it was taken for was taken before the database's clock was stepped back.
     pub async fn lead(&self, holder: &str, lease: Duration) -> Result<Leadership> {
         let mut tx = self.handle.begin().await?;
         let row = sqlx::query(
-            "INSERT INTO cofferdam.leases AS l (chain_id, epoch, holder, expires_at) \
-             VALUES ($1, 1, $2, clock_timestamp() + $3 * interval '1 millisecond') \
+            "INSERT INTO cofferdam.leases AS l (chain_id, epoch, holder, lasts, expires_at) \
+             VALUES ($1, 1, $2, $3 * interval '1 millisecond', \
+                 clock_timestamp() + $3 * interval '1 millisecond') \
              ON CONFLICT (chain_id) DO UPDATE SET epoch = l.epoch + 1, holder = EXCLUDED.holder, \
-                 expires_at = EXCLUDED.expires_at, waiting = NULL \
+                 lasts = EXCLUDED.lasts, expires_at = EXCLUDED.expires_at, waiting = NULL \
              WHERE l.expires_at <= clock_timestamp() \
-                 OR l.expires_at > clock_timestamp() + interval '2 hours' RETURNING epoch",
+                 OR l.expires_at > clock_timestamp() + 2 * l.lasts RETURNING epoch",
         )
         .bind(self.handle.chain())
         .bind(holder)
@@ -62,7 +66,8 @@ impl Sealer {
     pub async fn renew(&self, lease: Duration) -> Result<()> {
         self.set_lease(
             "UPDATE cofferdam.leases \
-             SET expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond' \
+             SET lasts = $3::bigint * interval '1 millisecond', \
+                 expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond' \
              WHERE chain_id = $1 AND epoch = $2",
             millis(lease),
         )
@@ -104,7 +109,7 @@ impl Sealer {
              WHERE chain_id = $1 AND waiting IS DISTINCT FROM $2",
         )
         .bind(self.handle.chain())
-        .bind(what)
+        .bind(what.map(words))
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database("say what is waited for"))?;

@@ -21,7 +21,7 @@ pub use carried::Item;
 pub struct Attempt {
     /// Its hash.
     pub hash: B256,
-    /// Its signed bytes.
+    /// Its signed bytes; not read any more where something has become of it.
     pub raw: Bytes,
     /// The most it pays a unit of gas, in wei.
     pub max_fee: u128,
@@ -208,8 +208,8 @@ impl Sealer {
     pub async fn unsettled(&self) -> Result<Vec<Intent>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(
-            "SELECT intent, tx_hash, sender, nonce, items, raw, max_fee::text AS max_fee, \
-                 tip::text AS tip, outcome, block_number, block_hash \
+            "SELECT intent, tx_hash, sender, nonce, items, CASE WHEN outcome IS NULL THEN raw END AS raw, \
+                 max_fee::text AS max_fee, tip::text AS tip, outcome, block_number, block_hash \
              FROM cofferdam.transactions t WHERE chain_id = $1 AND NOT settled \
              ORDER BY t.sender, t.nonce, t.intent, t.max_fee, t.tip",
         )
@@ -236,7 +236,7 @@ impl Sealer {
             let hash = row.hash("tx_hash")?;
             intent.attempts.push(Attempt {
                 hash,
-                raw: row.value::<Vec<u8>>("raw")?.into(),
+                raw: row.value::<Option<Vec<u8>>>("raw")?.unwrap_or_default().into(),
                 max_fee: wei(row, "max_fee")?,
                 tip: wei(row, "tip")?,
             });
@@ -311,9 +311,27 @@ impl Sealer {
         self.reset(intent, None, None).await
     }
 
-    /// Frees what an intent carries that is of no use any more, and goes on watching it.
-    pub async fn abandon(&self, intent: &Intent) -> Result<()> {
-        self.reset(intent, None, Some(false)).await
+    /// Frees what an intent carries that is of no use any more, and goes on watching it until all of
+    /// them are anchored in final blocks: nothing that matters can come of it from then on.
+    pub async fn abandon(&self, intent: &Intent, last_final: u64) -> Result<()> {
+        let mut tx = self.fenced().await?;
+        clear(&mut tx, self.handle.chain(), intent, None, Some(false)).await?;
+        sqlx::query(
+            "UPDATE cofferdam.transactions SET settled = true, raw = NULL \
+             WHERE chain_id = $1 AND intent = $2 AND NOT EXISTS (SELECT FROM cofferdam.postings p \
+                 JOIN cofferdam.batches b USING (tenant_id, chain_id, batch_index) \
+                 WHERE p.chain_id = $1 AND p.intent = $2 AND (b.block_number > $3) IS NOT FALSE) \
+             AND NOT EXISTS (SELECT FROM cofferdam.policy_postings p \
+                 JOIN cofferdam.policy_submissions s USING (tenant_id, chain_id, version) \
+                 WHERE p.chain_id = $1 AND p.intent = $2 AND (s.block_number > $3) IS NOT FALSE)",
+        )
+        .bind(self.handle.chain())
+        .bind(intent.id.as_slice())
+        .bind(bigint(last_final, "block number")?)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(RESET))?;
+        tx.commit().await.map_err(StoreError::database(RESET))
     }
 
     async fn reset(
@@ -358,7 +376,7 @@ async fn clear(
                  ELSE 'dropped' END, \
              block_number = $3, block_hash = NULL, gas_used = NULL, effective_gas_price = NULL, \
              fee = NULL, l1_fee = NULL, operator_fee = NULL \
-         WHERE chain_id = $1 AND intent = $2",
+         WHERE chain_id = $1 AND intent = $2 AND num_nonnulls(outcome, block_number, $3::bigint) > 0",
     )
     .bind(chain)
     .bind(intent.id.as_slice())

@@ -49,6 +49,16 @@ struct Inner {
 
 impl Handle {
     pub(crate) async fn connect(url: &DatabaseUrl, chain_id: u64, role: Role) -> Result<Self> {
+        Self::connect_few(url, chain_id, role, 16).await
+    }
+
+    /// The same with at most so many connections.
+    pub(crate) async fn connect_few(
+        url: &DatabaseUrl,
+        chain_id: u64,
+        role: Role,
+        connections: u32,
+    ) -> Result<Self> {
         if chain_id == 0 {
             return Err(StoreError::ChainId(chain_id));
         }
@@ -66,7 +76,7 @@ impl Handle {
 
         let database: Arc<str> = url.database().into();
         let pool = PgPoolOptions::new()
-            .max_connections(16)
+            .max_connections(connections)
             .after_connect(move |connection, _| {
                 let database = database.clone();
                 Box::pin(async move {
@@ -97,7 +107,7 @@ impl Handle {
 /// search path in which nobody can put an object under ours.
 fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
     // A leader that is stopped in the middle of a write must not keep its locks from the next for ever.
-    let idle = if role == Role::Sealer { "20s" } else { "0" };
+    let (idle, busy) = if role == Role::Sealer { ("20s", "5min") } else { ("0", "0") };
     url.options().clone().application_name(role.name()).options([
         ("role", role.name().to_owned()),
         ("cofferdam.chain_id", chain.to_string()),
@@ -109,6 +119,7 @@ fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
         ("plan_cache_mode", "force_custom_plan".to_owned()),
         ("default_transaction_isolation", "read committed".to_owned()),
         ("idle_in_transaction_session_timeout", idle.to_owned()),
+        ("statement_timeout", busy.to_owned()),
     ])
 }
 

@@ -13,6 +13,14 @@ pub(crate) fn bigint(value: u64, what: &'static str) -> Result<i64> {
     value.try_into().map_err(|_| StoreError::OutOfRange { what })
 }
 
+/// Somebody else's words, as far as a column holds them.
+pub(crate) fn words(text: &str) -> String {
+    /// The most bytes that `waiting` and `detail` have.
+    const MOST: usize = 4096;
+    let text = text.replace('\0', "\u{fffd}");
+    text[..text.floor_char_boundary(MOST)].to_owned()
+}
+
 /// Reads columns by name, with an error that names the column.
 pub(crate) trait RowExt {
     fn value<'r, T: Decode<'r, Postgres> + Type<Postgres>>(

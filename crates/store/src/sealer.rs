@@ -47,6 +47,11 @@ impl Sealer {
         Ok(Self { handle: Handle::connect(url, chain_id, Role::Sealer).await?, epoch: None })
     }
 
+    /// The same for whoever only watches: with two connections, so that it never takes the daemon's.
+    pub async fn watching(url: &DatabaseUrl, chain_id: u64) -> Result<Self> {
+        Ok(Self { handle: Handle::connect_few(url, chain_id, Role::Sealer, 2).await?, epoch: None })
+    }
+
     /// The contract this chain's tenants are anchored in.
     pub async fn deployment(&self) -> Result<Option<Deployment>> {
         deployment::read(&self.handle).await
@@ -75,10 +80,15 @@ impl Sealer {
     }
 
     /// Batches that nobody has seen anchored yet, neither the mirror nor a receipt of ours, of tenants
-    /// that are not halted and have no transaction under way: every tenant's oldest, then every
-    /// tenant's second, and so on, so that a tenant's own keep their order and one with a long queue,
-    /// or one that nobody may anchor for, never holds up the others.
-    pub async fn unanchored_batches(&self, limit: u32) -> Result<Vec<SealedBatch>> {
+    /// that are not halted, have no transaction under way and are not `passed` over: every tenant's
+    /// oldest, then every tenant's second, and so on, so that a tenant's own keep their order and one
+    /// with a long queue never holds up the others; among these what was sealed first.
+    pub async fn unanchored_batches(
+        &self,
+        limit: u32,
+        passed: &[TenantId],
+    ) -> Result<Vec<SealedBatch>> {
+        let passed: Vec<_> = passed.iter().map(|tenant| tenant.as_b256().0).collect();
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(concat!(
             "SELECT ",
@@ -86,6 +96,7 @@ impl Sealer {
             " FROM cofferdam.batches b \
              JOIN cofferdam.heads h USING (tenant_id, chain_id) \
              WHERE b.chain_id = $1 AND b.anchored_at IS NULL AND h.halted IS NULL \
+                 AND b.tenant_id <> ALL ($3) \
                  AND NOT EXISTS (SELECT FROM cofferdam.postings p WHERE p.tenant_id = b.tenant_id \
                      AND p.chain_id = b.chain_id AND p.anchored IS NULL) \
                  AND NOT EXISTS (SELECT FROM cofferdam.postings p JOIN cofferdam.transactions t \
@@ -93,10 +104,11 @@ impl Sealer {
                      AND p.chain_id = b.chain_id AND p.batch_index = b.batch_index AND p.anchored \
                      AND NOT t.settled) \
              ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.batch_index), \
-                 b.tenant_id LIMIT $2"
+                 b.sealed_at, b.tenant_id LIMIT $2"
         ))
         .bind(self.handle.chain())
         .bind(i64::from(limit))
+        .bind(passed)
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database("read unanchored batches"))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Outcome, Result, Sealer, StoreError, row::RowExt};
+use crate::{Result, Sealer, StoreError, row::RowExt};
 
 /// Sums over all tenants of the chain. Every stage counts the entries that are further, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Sealer {
         let mut tx = self.handle.begin().await?;
         let doing = "read the vitals";
         let row = sqlx::query(
-            "SELECT h.*, b.*, f.*, t.* FROM \
+            "SELECT h.*, b.*, f.*, t.*, o.* FROM \
                  (SELECT count(tenant_id) AS tenants, count(halted) AS halted, \
                      coalesce(sum(next_seq), 0)::bigint AS appended, \
                      coalesce(sum(sealed_seq), 0)::bigint AS sealed, \
@@ -66,7 +66,9 @@ impl Sealer {
                          coalesce((SELECT final FROM cofferdam.finality WHERE chain_id = $1), -1)) f, \
                  (SELECT coalesce(sum(gas_used), 0)::bigint AS gas_used, \
                      coalesce(sum(fee), 0)::text AS fee_wei \
-                     FROM cofferdam.transactions WHERE chain_id = $1) t",
+                     FROM cofferdam.transactions WHERE chain_id = $1) t, \
+                 (SELECT count(DISTINCT intent) AS open FROM cofferdam.transactions \
+                     WHERE chain_id = $1 AND NOT settled AND outcome IS NULL) o",
         )
         .bind(self.handle.chain())
         .fetch_one(&mut *tx)
@@ -80,9 +82,6 @@ impl Sealer {
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database(doing))?;
-        drop(tx);
-        let open = self.unsettled().await?;
-        let open = open.iter().filter(|intent| intent.outcome == Outcome::Open).count();
         let age = |column| Ok::<_, StoreError>(Duration::from_millis(row.number(column)?));
         let sealed: u64 = row.number("sealed")?;
         let included = sealed.saturating_sub(row.number("unanchored")?);
@@ -98,7 +97,7 @@ impl Sealer {
             last_final: included.saturating_sub(row.number("passing")?),
             unsealed_for: age("unsealed_for")?,
             unanchored_for: age("unanchored_for")?,
-            open_transactions: open as u64,
+            open_transactions: row.number("open")?,
             gas_used: row.number("gas_used")?,
             fee_wei: fee.map_err(|_| StoreError::OutOfRange { what: "the sum of fees" })?,
             incidents: incidents

@@ -361,6 +361,20 @@ async fn a_poisoned_intake_stops_its_own_tenant_and_is_reported() {
     assert_eq!(world.drain().await.stopped, stopped.stopped);
     assert_eq!(world.incidents().await, [format!("intake: {}", stop.reason)]);
 
+    // It is not closed while it stands, and if it is, it is found again.
+    let sealer = Sealer::connect(&world.database.runtime, CHAIN).await.expect("a sealer");
+    let open = async || {
+        let all = sealer.incidents(10).await.expect("incidents");
+        all.iter().filter(|incident| incident.resolved_at.is_none()).count()
+    };
+    let seen = sealer.standing(tenant(1)).await.expect("read");
+    sealer.resume(tenant(1), &seen).await.expect("resumed");
+    assert_eq!(open().await, 1);
+    let mut raw = world.database.raw(None).await;
+    run(&mut raw, "UPDATE cofferdam.incidents SET resolved_at = now()").await;
+    assert_eq!(world.drain().await.stopped, stopped.stopped);
+    assert_eq!(open().await, 1);
+
     // The operator decides, and what was behind goes on.
     let at = stop.at.expect("a place");
     assert_eq!(at.to_string().parse(), Ok(at));
@@ -369,7 +383,7 @@ async fn a_poisoned_intake_stops_its_own_tenant_and_is_reported() {
     assert!(!world.sequencer.discard(tenant(1), at).await.expect("looked"), "only once");
     assert_eq!(world.drain().await, Drained { chained: 1, ..Drained::default() });
     assert_eq!(world.chained(1).await, ["used", "before", "behind"]);
-    assert_eq!(world.incidents().await.len(), 2);
+    assert_eq!((world.incidents().await.len(), open().await), (2, 0));
 
     // What no `NewEntry` could be, written by hand: the database lets it in, the sequencer does not.
     let mut tx = application.begin().await.expect("a transaction");

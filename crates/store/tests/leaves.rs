@@ -56,8 +56,8 @@ async fn leaves_are_the_hashes_of_the_entries_and_stop_at_the_limit_of_bytes() {
     assert_eq!(head.unsealed_bytes, (0..2500).map(size).sum::<u64>());
     let mut tx = sealer.tenant(tenant(1)).await.expect("a transaction");
     let part = tx.leaves(Seq(0), 900, u64::MAX).await.expect("read").expect("as acknowledged");
-    let root = cofferdam_core::batch_root(&part.hashes).expect("leaves");
-    tx.seal_batch(Seq(0), 900, part.bytes, root).await.expect("sealed");
+    let tiles = cofferdam_core::BatchTiles::new(&part.hashes).expect("leaves");
+    tx.seal_batch(Seq(0), part.bytes, &tiles).await.expect("sealed");
     tx.commit().await.expect("committed");
     let head = &sealer.heads().await.expect("heads")[0];
     assert_eq!(head.unsealed_bytes, (900..2500).map(size).sum::<u64>());
@@ -99,6 +99,23 @@ async fn i9_a_change_in_any_column_of_an_entry_is_found_and_named() {
     .await;
     let fault = leaves(&sealer, 3, 2, u64::MAX).await.expect_err("unreadable");
     assert!(matches!(fault, LeafFault::Unreadable { .. }), "{fault}");
+}
+
+#[tokio::test]
+async fn i9_an_unchecked_time_is_no_reason_not_to_seal_what_is_before_it() {
+    let (database, sealer) = filled(10).await;
+    let mut raw = database.raw(None).await;
+    for (first, time) in [(0, "no time"), (3, "-infinity"), (6, "2000-01-01")] {
+        let next = first + 3;
+        let sql = format!("UPDATE cofferdam.entries SET recorded_at = '{time}' WHERE seq = {next}");
+        assert_eq!(run(&mut raw, &sql).await, 1);
+        let before = sealer.heads().await.expect("heads")[0].oldest_unsealed_at;
+        let mut tx = sealer.tenant(tenant(1)).await.expect("a transaction");
+        tx.insert_batch(Seq(first), 3, [1; 32].into()).await.expect("sealed");
+        tx.commit().await.expect("committed");
+        let after = sealer.heads().await.expect("heads")[0].oldest_unsealed_at;
+        assert!(after.is_some() && after >= before, "{time}: {before:?} to {after:?}");
+    }
 }
 
 #[tokio::test]

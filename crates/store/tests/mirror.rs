@@ -76,8 +76,8 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
     let database = database().await;
     let (sealer, mirror) = tenants(&database, &[1, 2], 5).await;
     let (one, two) = (database.seal(CHAIN, tenant(1)).await, database.seal(CHAIN, tenant(2)).await);
-    assert_eq!(sealer.unanchored_batches(10).await.expect("listed"), [one, two]);
-    assert_eq!(sealer.unanchored_batches(1).await.expect("listed"), [one]);
+    assert_eq!(sealer.unanchored_batches(10, &[]).await.expect("listed"), [one, two]);
+    assert_eq!(sealer.unanchored_batches(1, &[]).await.expect("listed"), [one]);
 
     let stranger = anchored(&cofferdam_store::SealedBatch { tenant: tenant(9), ..one }, 3, 7);
     let events = vec![
@@ -91,7 +91,7 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
     assert_eq!(mirror.checkpoint().await.expect("read"), Some(block(3)));
     assert_eq!(sealer.checkpoint().await.expect("read"), Some(block(3)));
     assert_eq!(mirror.block_hash(2).await.expect("read"), Some(block(2).hash));
-    assert_eq!(sealer.unanchored_batches(10).await.expect("listed"), [two]);
+    assert_eq!(sealer.unanchored_batches(10, &[]).await.expect("listed"), [two]);
 
     // Whoever builds on another checkpoint, or on none, is told.
     for from in [None, Some(block(2)), Some(block(4))] {
@@ -129,7 +129,7 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
     assert_eq!(mirror.checkpoint().await.expect("read"), Some(block(2)));
     assert_eq!(mirror.block_hash(3).await.expect("read"), None);
     assert_eq!(mirror.block_hash(2).await.expect("read"), Some(block(2).hash));
-    assert_eq!(sealer.unanchored_batches(10).await.expect("listed"), [two]);
+    assert_eq!(sealer.unanchored_batches(10, &[]).await.expect("listed"), [two]);
     for (byte, count) in [(1, 1), (2, 0), (9, 0)] {
         let mut tx = reader.tenant(tenant(byte)).await.expect("a transaction");
         assert_eq!(tx.anchored().await.expect("events").len(), count, "tenant {byte}");
@@ -142,16 +142,20 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
 #[tokio::test]
 async fn a_long_queue_of_one_tenant_leaves_room_for_the_others() {
     let database = database().await;
-    let (sealer, _) = tenants(&database, &[1, 2], 5).await;
-    let mut queue = vec![database.seal(CHAIN, tenant(1)).await];
+    let (sealer, _) = tenants(&database, &[1, 2, 3], 5).await;
+    let mut queue = vec![database.seal(CHAIN, tenant(2)).await];
     for id in 5..8 {
         let appender = database.sequencer().await.appender();
-        appender.append(tenant(1), entries(id..id + 1)).await.expect("appended");
-        queue.push(database.seal(CHAIN, tenant(1)).await);
+        appender.append(tenant(2), entries(id..id + 1)).await.expect("appended");
+        queue.push(database.seal(CHAIN, tenant(2)).await);
     }
-    let other = database.seal(CHAIN, tenant(2)).await;
-    let listed = sealer.unanchored_batches(3).await.expect("listed");
-    assert_eq!(listed, [queue[0], other, queue[1]]);
+    let other = database.seal(CHAIN, tenant(3)).await;
+    // A lower id is no reason to come first.
+    let last = database.seal(CHAIN, tenant(1)).await;
+    let listed = sealer.unanchored_batches(4, &[]).await.expect("listed");
+    assert_eq!(listed, [queue[0], other, last, queue[1]]);
+    let listed = sealer.unanchored_batches(2, &[tenant(2)]).await.expect("listed");
+    assert_eq!(listed, [other, last]);
 }
 
 #[tokio::test]
@@ -182,7 +186,7 @@ async fn i9_a_difference_halts_that_tenant_alone_and_is_an_incident_once() {
     assert_eq!(halted[2], None);
     assert_eq!(sealer.incidents(10).await.expect("listed").len(), 2, "each once");
     assert_eq!(
-        sealer.unanchored_batches(10).await.expect("listed"),
+        sealer.unanchored_batches(10, &[]).await.expect("listed"),
         [],
         "halted ones are not posted"
     );

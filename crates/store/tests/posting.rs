@@ -88,18 +88,31 @@ async fn a_lease_has_one_holder_and_its_epoch_refuses_whoever_led_before() {
     let leader = plain.leader().await.expect("read").expect("one");
     assert_eq!((&*leader.holder, leader.epoch), ("second", 2));
     assert_eq!(leader.waiting.as_deref(), Some("funds"));
+    // Whatever a node's proxy says instead of it.
+    let page = format!("a\0{}", "€".repeat(4096));
+    second.wait_for(Some(&page)).await.expect("said");
+    let said = plain.leader().await.expect("read").expect("one").waiting.expect("something");
+    assert!(said.len() > 4000 && said.starts_with("a\u{fffd}€"), "{} bytes", said.len());
     let mut tx = second.tenant(tenant(1)).await.expect("a transaction");
     tx.insert_batch(Seq(0), 3, [1; 32].into()).await.expect("sealed");
     tx.commit().await.expect("committed");
     // Given up, it is free at once.
     second.release().await.expect("released");
-    assert!(matches!(plain.lead("third", LONG).await, Ok(Leadership::Ours(_))));
-    // It is gone, and the database's clock was stepped back by a day: nobody waits for that long.
-    let ahead = "UPDATE cofferdam.leases SET expires_at = expires_at + interval '1 day'";
+    let Ok(Leadership::Ours(mut last)) = plain.lead("third", LONG).await else {
+        panic!("nobody leads");
+    };
+    // It is gone, and the database's clock was stepped back: nobody waits for longer than twice its lease.
     let mut raw = database.raw(None).await;
-    sqlx::query(ahead).execute(&mut raw).await.expect("stepped");
-    assert!(matches!(plain.lead("fourth", LONG).await, Ok(Leadership::Ours(_))));
-    assert!(matches!(plain.lead("fifth", LONG).await, Ok(Leadership::Theirs(_))));
+    for (lease, step) in [(LONG, "2 hours"), (Duration::from_secs(15), "1 minute")] {
+        last.renew(lease).await.expect("renewed");
+        assert!(matches!(plain.lead("next", lease).await, Ok(Leadership::Theirs(_))));
+        let ahead = "UPDATE cofferdam.leases SET expires_at = expires_at + $1::text::interval";
+        sqlx::query(ahead).bind(step).execute(&mut raw).await.expect("stepped");
+        let Ok(Leadership::Ours(next)) = plain.lead("next", lease).await else {
+            panic!("{step} later, nobody leads");
+        };
+        last = next;
+    }
 }
 
 #[tokio::test]
@@ -127,12 +140,12 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     for byte in [1, 2, 3] {
         batches.push(database.seal(CHAIN, tenant(byte)).await);
     }
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches);
     let intent = ledger
         .record_intent(sender(), 5, &attempt(1, 10), &carried(&batches[..2]))
         .await
         .expect("recorded");
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches[2..]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[2..]);
     assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
     ledger.record_attempt(&intent, &attempt(2, 12)).await.expect("recorded");
     let open = ledger.unsettled().await.expect("read").remove(0);
@@ -153,16 +166,18 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     );
     let at =
         Outcome::Mined { hash: B256::repeat_byte(2), block_number: 4, block_hash: block(4).hash };
-    assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, at);
+    let read = ledger.unsettled().await.expect("read").remove(0);
+    assert_eq!(read.outcome, at);
+    assert!(read.attempts.iter().all(|attempt| attempt.raw.is_empty()), "bytes nobody needs");
     // Seen anchored, it is not posted again; the one that was left out is.
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches[1..]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[1..]);
     let totals = ledger.totals().await.expect("read");
     assert_eq!((totals.transactions, totals.gas_used, totals.fee_wei), (1, 100, 345));
 
     // The chain takes it back: everything of it may still happen, at no cost yet.
     ledger.reopen(&intent).await.expect("written");
-    assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, Outcome::Open);
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches[2..]);
+    assert_eq!(ledger.unsettled().await.expect("read"), [open]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches[2..]);
     assert_eq!(of(&ledger.costs().await.expect("read"), 1), (0, 0, 0));
     assert_eq!(ledger.totals().await.expect("read").fee_wei, 0);
 
@@ -170,7 +185,7 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     ledger.taken(&intent, 6).await.expect("written");
     let taken = Outcome::Taken { block_number: 6 };
     assert_eq!(ledger.unsettled().await.expect("read")[0].outcome, taken);
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches);
     // It was ours after all, by a receipt that came late; both share, to the last wei.
     ledger.mined(&intent, &mined(1, carried(&batches[..2]))).await.expect("written");
     let costs = ledger.costs().await.expect("read");
@@ -182,6 +197,36 @@ async fn the_ledger_follows_an_intent_to_the_block_and_back() {
     let stranger = cofferdam_store::Intent { id: B256::ZERO, ..intent };
     let error = ledger.mined(&stranger, &mined(9, first)).await.expect_err("never recorded");
     assert!(matches!(error, StoreError::UnknownTransaction(B256::ZERO)), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_replaced_key_left_behind_is_watched_until_it_cannot_matter() {
+    let database = database().await;
+    let ledger = lead(&sealer(&database, &[1]).await).await;
+    let batch = database.seal(CHAIN, tenant(1)).await;
+    let intent = ledger.record_intent(sender(), 5, &attempt(1, 10), &carried(&[batch])).await;
+    let intent = intent.expect("recorded");
+    let unsettled = async || ledger.unsettled().await.expect("read").len();
+    ledger.abandon(&intent, 9).await.expect("written");
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [batch], "free");
+    assert_eq!(unsettled().await, 1, "it may still be mined");
+    let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+    let event = [anchored_row(anchored(&batch, 5, 0))];
+    mirror.apply(None, block(5), &[], &event).await.expect("applied");
+    // Again and again, and nothing is written.
+    let mut raw = database.raw(None).await;
+    let mut versions = vec![];
+    for _ in 0..2 {
+        ledger.abandon(&intent, 4).await.expect("written");
+        let sql = "SELECT (SELECT t.xmin::text FROM cofferdam.transactions t), \
+                       (SELECT p.xmin::text FROM cofferdam.postings p)";
+        versions.push(sqlx::query_as::<_, (String, String)>(sql).fetch_one(&mut raw).await);
+    }
+    let versions: Vec<_> = versions.into_iter().map(|version| version.expect("read")).collect();
+    assert_eq!(versions[0], versions[1]);
+    assert_eq!(unsettled().await, 1, "a reorg may take that back");
+    ledger.abandon(&intent, 5).await.expect("written");
+    assert_eq!(unsettled().await, 0);
 }
 
 #[tokio::test]
@@ -197,7 +242,7 @@ async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
         let intent = intent.expect("recorded");
         assert_eq!((intent.id, intent.nonce), (B256::repeat_byte(1), 5));
         assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
-        assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), [], "under way");
+        assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [], "under way");
         assert_eq!(ledger.costs().await.expect("read")[&tenant(1)].batches, 0);
         if byte == 1 {
             ledger.record_attempt(&intent, &attempt(2, 10)).await.expect("recorded");
@@ -208,7 +253,7 @@ async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
         let cost = ledger.costs().await.expect("read")[&tenant(1)];
         assert_eq!((cost.batches, cost.fee), (1, U256::from(345)), "once");
         // The event is not there any more: nobody has seen it anchored.
-        assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), batches);
+        assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), batches);
     }
 }
 
@@ -257,7 +302,7 @@ async fn one_root_a_position_for_ever() {
             assert_eq!(code.as_deref(), Some("42501"), "{role}: {sql}");
         }
     }
-    assert_eq!(ledger.unanchored_batches(9).await.expect("listed"), [batch]);
+    assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [batch]);
 }
 
 #[tokio::test]
@@ -284,11 +329,27 @@ async fn i9_a_halt_stays_until_an_operator_decides_and_comes_back_when_found_aga
     assert_eq!((plain.all_halted().await.expect("read"), open().await), (None, 1));
     let halted = async || plain.heads().await.expect("heads")[0].halted.clone();
     assert_eq!(halted().await.as_deref(), Some("chain-ahead: it is"));
-    plain.resume(tenant(1)).await.expect("resumed");
+    // What was found after the operator looked is not lifted with it.
+    let seen = plain.standing(tenant(1)).await.expect("read");
+    ledger.halt(tenant(1), "tampered", "since then").await.expect("halted");
+    let error = plain.resume(tenant(1), &seen).await.expect_err("more was found");
+    assert!(matches!(error, StoreError::Meanwhile { .. }), "{error}");
+    assert_eq!((halted().await.as_deref(), open().await), (Some("chain-ahead: it is"), 2));
+    let resume = async |of| {
+        let seen = plain.standing(of).await.expect("read");
+        plain.resume(of, &seen).await
+    };
+    resume(tenant(1)).await.expect("resumed");
     assert_eq!((halted().await, open().await), (None, 0));
+    // Nor is a halt of which nothing was known.
+    let seen = plain.standing(tenant(1)).await.expect("read");
+    ledger.halt(tenant(1), "tampered", "since then").await.expect("halted");
+    let error = plain.resume(tenant(1), &seen).await.expect_err("more was found");
+    assert!(matches!(error, StoreError::Meanwhile { .. }), "{error}");
+    resume(tenant(1)).await.expect("resumed");
     // The same finding again is open again.
     ledger.halt(tenant(1), "chain-ahead", "it is").await.expect("halted");
-    assert_eq!((open().await, plain.incidents(9).await.expect("read").len()), (1, 2));
-    let error = plain.resume(tenant(9)).await.expect_err("nobody");
+    assert_eq!((open().await, plain.incidents(9).await.expect("read").len()), (1, 3));
+    let error = resume(tenant(9)).await.expect_err("nobody");
     assert!(matches!(error, StoreError::UnknownTenant { .. }), "{error}");
 }

@@ -11,17 +11,17 @@ use alloy::{
     providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::{SignerSync, local::PrivateKeySigner},
-    sol_types::{SolCall, SolConstructor, SolEvent, SolStruct},
+    sol_types::{SolCall, SolEvent, SolStruct},
 };
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::{
-    AuditAnchor, Chain, ChainError, Expected, IEntryPoint, MCPAgentRegistry, PolicyRegistry,
-    Revert, SmartAccount, SmartAccountFactory,
+    Chain, ChainError, Expected, IEntryPoint, MCPAgentRegistry, PolicyRegistry, Revert,
+    SmartAccount,
     account::{
         Account, Call, Configuration, Gas, Operation, Outcome, SignedVerdict, calls_hash,
         capability, nonce,
     },
-    deployment::{DEPLOYER, Deployment, SALT},
+    deployment::{DEPLOYER, Deployment, ENTRY_POINT, SALT, creations},
     signing::{Change, PolicyVerdict, Verifier, domain},
 };
 use cofferdam_devnet::{Anvil, AnvilOptions, Toolchain};
@@ -159,22 +159,9 @@ async fn deploy(chain: &Chain) {
     let artifact: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let entry_point = hex::decode(artifact["bytecode"].as_str().unwrap()).unwrap();
-    let at = Deployment::default();
-    let arguments = SmartAccountFactory::constructorCall {
-        entryPoint: at.entry_point,
-        auditAnchor: at.audit_anchor,
-        policyRegistry: at.policy_registry,
-        agentRegistry: at.mcp_agent_registry,
-    };
-    let factory = [&SmartAccountFactory::BYTECODE[..], &arguments.abi_encode()].concat();
-    for (address, salt, code) in [
-        (at.entry_point, ENTRY_POINT_SALT, &entry_point[..]),
-        (at.audit_anchor, SALT, &AuditAnchor::BYTECODE),
-        (at.policy_registry, SALT, &PolicyRegistry::BYTECODE),
-        (at.mcp_agent_registry, SALT, &MCPAgentRegistry::BYTECODE),
-        (at.smart_account_factory, SALT, &factory),
-    ] {
-        let input: Bytes = [&salt[..], code].concat().into();
+    let entry_point = Bytes::from([&ENTRY_POINT_SALT[..], &entry_point].concat());
+    let creations = creations(SALT).into_iter().chain([(ENTRY_POINT, entry_point)]);
+    for (address, input) in creations {
         let request = TransactionRequest::default().with_to(DEPLOYER).with_input(input);
         assert!(send(chain, request.with_gas_limit(12_000_000)).await.status());
         assert!(chain.has_code(address).await.unwrap(), "nothing at {address}");

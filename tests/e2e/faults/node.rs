@@ -127,4 +127,6 @@ async fn a_daemon_waits_for_a_node_and_a_database_that_come_after_it() {
     // What no waiting helps against is said at once.
     let mut other = world.cofferdam("run --chain-id 1");
     run(&mut other).await.fails_saying(1, &["serves chain 31337, not chain 1"]);
+    world.rpc.play(|_| Some(Fault::Status(401)));
+    run(&mut world.cofferdam("run")).await.fails_saying(1, &["401", "check the key"]);
 }

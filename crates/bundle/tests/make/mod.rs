@@ -10,7 +10,7 @@ use cofferdam_core::{
     Address, AnchorRef, B256, Batch, BatchIndex, BatchMerkle, BundleBatch, BundleEntry,
     BundleFirst, BundleHistory, BundleLast, BundleProof, EntryBody, EntryHash, FieldName, Fields,
     History, LaterBatch, Manifest, Policy, PolicyRecord, ReceiptEntry, ScopeRecord, Seed, Seq,
-    SignatureLine, TenantId, entry_hash, manifest_digest,
+    SignatureLine, TenantId, entry_hash, live_heights, manifest_digest,
     storage::{head_slot, peak_slot},
 };
 use k256::ecdsa::SigningKey;
@@ -128,8 +128,7 @@ pub fn lines(shape: &Shape, mut line: impl FnMut(String)) -> (Manifest, Policy) 
     }
     let batches = sizes.len() as u64;
     let head: U256 = U256::from(next) << 200 | U256::from(batches) << 160 | U256::from(0xa11ce);
-    let heights = (0..40).rev().filter(|height| batches >> height & 1 == 1);
-    let peaks = heights.zip(history.peaks());
+    let peaks = live_heights(batches).zip(history.peaks());
     let mut words = vec![(head_slot(tenant()), head.into())];
     words.extend(peaks.map(|(height, peak)| (peak_slot(height, tenant()), *peak)));
     let state = sample::State { code_hash, words };

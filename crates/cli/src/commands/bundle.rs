@@ -10,11 +10,11 @@ use std::{
 
 use alloy::{eips::BlockNumberOrTag, signers::SignerSync};
 use cofferdam_bundle::Writer;
-use cofferdam_contracts::{Header, PolicyRegistry};
+use cofferdam_contracts::{Chain, Header, PolicyRegistry};
 use cofferdam_core::{
     AnchorRef, BundleBatch, BundleCheck, BundleEntry, BundleFirst, BundleHistory, BundleLast,
-    EntryHash, FieldName, History, LaterBatch, Manifest, PolicyRecord, ReceiptEntry, ScopeRecord,
-    Seq, SignatureLine, TenantId, manifest_digest,
+    EntryHash, FieldName, History, LaterBatch, Manifest, Policy, PolicyRecord, ReceiptEntry,
+    ScopeRecord, Seq, SignatureLine, TenantId, manifest_digest,
 };
 use cofferdam_store::{AnchoredEvent, LogPosition, Reader, Tenant, TenantTx};
 use eyre::{Result, WrapErr, bail, eyre};
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
-    output::{Output, Progress, Unit, grouped},
+    output::{Output, Progress, Unit, grouped, unfinished},
     proof, verifier,
 };
 
@@ -122,29 +122,31 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     manifest.exporter = key.address();
     manifest.exported_at =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
-    manifest.policies = policies(&args.chain, tenant.id, &block).await?;
-    manifest.scopes = scopes(&args.chain, tenant.id, block).await?;
+    manifest.policies = policies(&chain, &args.chain, tenant.id, &block).await?;
+    manifest.scopes = scopes(&chain, &args.chain, tenant.id, block).await?;
 
     let entries = manifest.last.seq.get() - manifest.first.seq.get() + 1;
-    let mut export = Export {
-        tenant: &tenant,
-        disclosed: args.fields.disclosed(),
-        check: BundleCheck::of(manifest.clone())?,
-        progress: output.progress("exporting", entries, Unit::Entries),
-    };
     let line = manifest.to_json()?;
     let digest = manifest_digest(chain_id, contract, tenant.id, line.as_bytes());
     let signature = key.sign_hash_sync(&digest).wrap_err("cannot sign the bundle")?;
     let signature = SignatureLine { signature: signature.as_bytes().to_vec().into() };
     let head = [line, serde_json::to_string(&signature)?];
+    let mut export = Export {
+        tenant: &tenant,
+        disclosed: args.fields.disclosed(),
+        check: BundleCheck::open(head[0].as_bytes(), head[1].as_bytes())?,
+        progress: output.progress("exporting", entries, Unit::Entries),
+    };
 
-    let fresh = fresh(&args.out);
+    let fresh = unfinished(&args.out);
     let written = export.write(&mut tx, &events, (first, end), &head, &fresh).await;
     export.progress.done();
     // Only what its own reader would take gets its name.
     let check = export.check;
     let written = written.and_then(|()| {
         let checked = check.finish()?;
+        let block_hashes = vec![block.hash];
+        checked.prove(&Policy { chain_id, contract, code_hash: Some(code_hash), block_hashes })?;
         fs::rename(&fresh, &args.out)?;
         Ok(checked)
     });
@@ -175,12 +177,6 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         ),
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Beside the file, so that it is whole or not there.
-fn fresh(out: &Path) -> PathBuf {
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!(".{name}.{}", std::process::id()))
 }
 
 /// Where these batches begin and end, and the whole history.
@@ -283,8 +279,12 @@ fn line(event: &AnchoredEvent) -> BundleBatch {
 }
 
 /// Every version of the tenant's policy, as of the block; none where the registry is not deployed.
-async fn policies(args: &ChainArgs, tenant: TenantId, block: &Header) -> Result<Vec<PolicyRecord>> {
-    let chain = args.connect().await?;
+async fn policies(
+    chain: &Chain,
+    args: &ChainArgs,
+    tenant: TenantId,
+    block: &Header,
+) -> Result<Vec<PolicyRecord>> {
     let address = args.deployment().policy_registry;
     if !chain.has_code(address).await? {
         return Ok(vec![]);
@@ -310,9 +310,14 @@ async fn policies(args: &ChainArgs, tenant: TenantId, block: &Header) -> Result<
 }
 
 /// What the tenant's agents were scoped to at the block; nothing where the registry is not deployed.
-async fn scopes(args: &ChainArgs, tenant: TenantId, block: Header) -> Result<Vec<ScopeRecord>> {
+async fn scopes(
+    chain: &Chain,
+    args: &ChainArgs,
+    tenant: TenantId,
+    block: Header,
+) -> Result<Vec<ScopeRecord>> {
     let address = args.deployment().mcp_agent_registry;
-    if !args.connect().await?.has_code(address).await? {
+    if !chain.has_code(address).await? {
         return Ok(vec![]);
     }
     let chain = args.connect_to(address).await?;

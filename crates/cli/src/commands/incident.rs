@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use cofferdam_anchorer::difference;
+use cofferdam_anchorer::{difference, fault};
 use cofferdam_contracts::Chain;
-use cofferdam_core::EntryHash;
-use cofferdam_store::{Incident, Sealer, Tenant};
+use cofferdam_store::{Sealer, Tenant};
 use eyre::Result;
-use futures::{StreamExt, pin_mut};
 use serde_json::json;
 
 use crate::{
@@ -49,8 +47,8 @@ struct ListArgs {
 /// Lift a halt whose reason is gone
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What stopped a tenant is checked again first: the hash of every entry, every mirrored event against what
-was sealed, and the contract's counters. While any of it still differs nothing is lifted, with or without
+What stopped a tenant is checked again first: the hash of every entry, the root of every batch, every
+mirrored event against what was sealed, and the contract's counters. While any of it still differs nothing is lifted, with or without
 --yes: sealing on would build on a history that is not the one on the chain. What can be done then:
 
   tampered, missing            restore the entry from a backup, byte for byte
@@ -67,6 +65,9 @@ was sealed, and the contract's counters. While any of it still differs nothing i
                                another, --fallback-rpc-url
   reorg-below-final            `cofferdam index rebuild` mirrors the chain afresh
   other-chain, other-code      point --rpc-url at the chain this database was made for
+
+An incident of kind `intake` stays open while anything waits in that intake, which resolving does not change:
+see `cofferdam intake`.
 
 Where the reason is gone (an endpoint that lied, a reorg, a restored row), the halt is lifted, the
 incidents are closed, and sealing and anchoring go on where they stopped. No row is deleted.")]
@@ -140,23 +141,24 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
     let (who, differences) = match &args.tenant {
         None => ("everything".to_string(), vec![]),
         Some(name) => {
-            let (id, name, mut differences) = match connect::tenant(&sequencer, name).await {
+            let (id, name, seen, mut differences) = match connect::tenant(&sequencer, name).await {
                 Ok(tenant) => {
+                    let seen = sealer.standing(tenant.id).await?;
                     let differences = differences(&chain, &sealer, &tenant).await?;
-                    (tenant.id, tenant.name, differences)
+                    (tenant.id, tenant.name, seen, differences)
                 }
                 // A stranger, some of whose events may be missing in the mirror.
-                Err(error) => (name.parse().map_err(|_| error)?, name.clone(), vec![]),
+                Err(error) => {
+                    let id = name.parse().map_err(|_| error)?;
+                    (id, name.clone(), sealer.standing(id).await?, vec![])
+                }
             };
-            let hole = |it: &Incident| {
-                it.tenant == Some(id) && it.kind == "hole" && it.resolved_at.is_none()
-            };
-            if sealer.incidents(1_000).await?.iter().any(hole) {
+            if sealer.has_open(id, "hole").await? {
                 let indexer = index::indexer(&chain, &url, args.chain.deployment(), vec![]).await?;
                 differences.extend(indexer.difference(id).await?);
             }
             if differences.is_empty() && args.yes {
-                sealer.resume(id).await?;
+                sealer.resume(id, &seen).await?;
             }
             (name, differences)
         }
@@ -201,23 +203,15 @@ async fn differences(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<
             found.push(format!("batch {index} in block {block}, root {root}, was not sealed here"));
         }
     }
-    let count = tx.head().await?.next_seq.get();
-    let (mut previous, mut next) = (EntryHash::ZERO, 0);
-    let entries = tx.entries(0.into(), count);
-    pin_mut!(entries);
-    while let Some(entry) = entries.next().await {
-        let entry = entry?;
-        if entry.seq.get() != next {
-            break;
-        }
-        if let Err(fault) = entry.verify(tenant.id, previous) {
-            found.push(fault.to_string());
-        }
-        previous = entry.entry_hash;
-        next += 1;
+    // Each sealed batch to its root, and what is not sealed yet to its last entry.
+    let mut sealed = 0;
+    for batch in &batches {
+        found.extend(fault(&mut tx, batch).await?.map(|fault| fault.detail));
+        sealed = batch.first_seq.get() + batch.count;
     }
-    if next < count {
-        found.push(format!("entry {next} is not in the database"));
-    }
+    let open = tx.head().await?.next_seq.get().saturating_sub(sealed);
+    let rest = tx.leaves(sealed.into(), open, u64::MAX).await?;
+    found.extend(rest.err().map(|fault| fault.to_string()));
+    found.dedup();
     Ok(found)
 }

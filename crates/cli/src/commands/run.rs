@@ -224,9 +224,11 @@ async fn parts(args: &Args) -> Result<(Chain, Anchorer, Indexer, Watched)> {
     let Args { daemon: args, fallback, .. } = args;
     let (chain, url) = open(&args.chain, &args.database).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
-    let (anchorer, payer) = anchorer(&chain, &url, sealer.clone(), args).await?;
+    let (anchorer, payer) = anchorer(&chain, &url, sealer, args).await?;
     let indexer = index::indexer(&chain, &url, args.chain.deployment(), fallback.urls()?).await?;
-    let watched = Watched { chain: chain.clone(), sealer, payer, mirror: indexer.metrics() };
+    let sealer = Sealer::watching(&url, chain.chain_id()).await?;
+    let (mirror, pulse) = (indexer.metrics(), anchorer.pulse());
+    let watched = Watched { chain: chain.clone(), sealer, payer, mirror, pulse };
     Ok((chain, anchorer, indexer, watched))
 }
 

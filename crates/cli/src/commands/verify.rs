@@ -23,7 +23,7 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::{
     check::{self, Verdict},
     connect::{self, DatabaseArgs},
-    output::{Output, Unit, counted, grouped, table, write_whole},
+    output::{Output, Unit, counted, grouped, table, visible, write_whole},
     verifier::{self, Endpoints, Judgement, TrustArgs},
 };
 
@@ -147,7 +147,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = vec![];
     File::open(path)
         .and_then(|file| file.take(MAX_RECEIPT_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+        .wrap_err_with(|| format!("cannot read {}", visible(path.display())))?;
     Ok(bytes)
 }
 
@@ -155,7 +155,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn tell(results: &[(PathBuf, Judgement)], output: &Output) -> Result<ExitCode> {
     if let [(file, judgement)] = results {
         if let Judgement::Undecided(reason) = judgement {
-            bail!("{}: {reason}", file.display());
+            bail!("{}: {reason}", visible(file.display()));
         }
         output.result(&judgement.json(), judgement.text(file));
         return Ok(ExitCode::from(judgement.exit_code()));

@@ -6,17 +6,15 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use alloy::eips::BlockNumberOrTag;
 use cofferdam_bundle::{StreamError, Verified};
 use cofferdam_core::{
-    BlockHeader, BundleBatch, BundleError, CheckedBundle, Level, Manifest, Policy, PolicyRecord,
-    ProofError, ScopeRecord,
+    BundleBatch, BundleError, CheckedBundle, Manifest, Policy, PolicyRecord, ScopeRecord,
 };
 use eyre::{Result, WrapErr, bail};
 use serde_json::json;
 
 use super::{AnchoredBatch, Endpoint, Endpoints, Judgement, Reached, Refusal, Valid};
-use crate::moment::rfc3339;
+use crate::{moment::rfc3339, output::visible};
 
 /// Judges a bundle; `read` counts the bytes of the file that were taken in.
 pub(crate) async fn bundle(
@@ -35,7 +33,7 @@ async fn judge(
 ) -> Result<Result<Valid, Refusal>> {
     let keep = endpoints.any();
     let verified = tokio::task::spawn_blocking(move || {
-        let unreadable = || format!("cannot read {}", path.display());
+        let unreadable = || format!("cannot read {}", visible(path.display()));
         let file = File::open(&path).wrap_err_with(unreadable)?;
         match cofferdam_bundle::verify(file, &read, keep) {
             Ok(verified) => Ok(Ok(verified)),
@@ -170,21 +168,10 @@ async fn confirm(
     pins: &Policy,
     endpoint: &Endpoint,
 ) -> Result<Result<Reached, Refusal>> {
-    let chain = &endpoint.chain;
     let Manifest { tenant_id, history, proof_block, .. } = &checked.manifest;
-    let header = match BlockHeader::decode(&proof_block.header).map_err(ProofError::from) {
-        Ok(header) => header,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    let canonical = chain.header(header.number.into()).await?;
-    let Some(canonical) = canonical.filter(|it| it.hash == header.hash) else {
-        let reason = format!("block {} {} is not the chain's", header.number, header.hash);
-        return Ok(Err(Refusal::new("proof", reason)));
-    };
-    let pins = Policy {
-        code_hash: Some(chain.code_hash()),
-        block_hashes: vec![canonical.hash],
-        ..pins.clone()
+    let pins = match endpoint.pins(&proof_block.header, pins).await? {
+        Ok(pins) => pins,
+        Err(refusal) => return Ok(Err(refusal)),
     };
     let block = match checked.prove(&pins) {
         Ok(proven) => proven.block,
@@ -201,11 +188,7 @@ async fn confirm(
             return Ok(Err(Refusal::new("event", reason)));
         }
     }
-    let finalized = chain.header(BlockNumberOrTag::Finalized).await.ok().flatten();
-    let level = match finalized.is_some_and(|it| block.number <= it.number) {
-        true => Level::Final,
-        false => Level::ChainConfirmed,
-    };
+    let level = endpoint.level(block.number).await;
     Ok(Ok(Reached { level, refreshed: false, under: Some(block) }))
 }
 

@@ -6,8 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use alloy::eips::BlockNumberOrTag;
 use cofferdam_contracts::{Chain, Expected};
-use cofferdam_core::TenantId;
+use cofferdam_core::{BlockHeader, Level, Policy, ProofError, TenantId};
 use eyre::bail;
 use tokio::sync::OnceCell;
 
@@ -111,6 +112,34 @@ impl Endpoints {
 }
 
 impl Endpoint {
+    /// These pins, and the block of a raw header as this chain has it at that height.
+    pub(crate) async fn pins(
+        &self,
+        header: &[u8],
+        pins: &Policy,
+    ) -> eyre::Result<Result<Policy, Refusal>> {
+        let header = match BlockHeader::decode(header).map_err(ProofError::from) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let canonical = self.chain.header(header.number.into()).await?;
+        if canonical.is_none_or(|it| it.hash != header.hash) {
+            let reason = format!("block {} {} is not the chain's", header.number, header.hash);
+            return Ok(Err(Refusal::new("proof", reason)));
+        }
+        let code_hash = Some(self.chain.code_hash());
+        Ok(Ok(Policy { code_hash, block_hashes: vec![header.hash], ..pins.clone() }))
+    }
+
+    /// What this endpoint's word for something in a block is worth.
+    pub(crate) async fn level(&self, block: u64) -> Level {
+        let finalized = self.chain.header(BlockNumberOrTag::Finalized).await.ok().flatten();
+        match finalized.is_some_and(|it| block <= it.number) {
+            true => Level::Final,
+            false => Level::ChainConfirmed,
+        }
+    }
+
     /// The tenant's batches, from its events alone: at least so many of them, from the cache if it has
     /// them.
     pub(crate) async fn history(

@@ -7,6 +7,8 @@ use std::{
 
 use eyre::{Result, WrapErr, bail};
 
+use crate::output::visible;
+
 /// How deep folders may nest.
 const DEEPEST: usize = 16;
 
@@ -21,7 +23,10 @@ pub(crate) fn collect(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let before = files.len();
         walk(path, 0, &mut files)?;
         if files.len() == before {
-            bail!("there are no receipts or bundles (*.json, *.bundle) in {}", path.display());
+            bail!(
+                "there are no receipts or bundles (*.json, *.bundle) in {}",
+                visible(path.display())
+            );
         }
     }
     Ok(files)
@@ -29,9 +34,9 @@ pub(crate) fn collect(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     if depth > DEEPEST {
-        bail!("{} is nested deeper than {DEEPEST} folders", folder.display());
+        bail!("{} is nested deeper than {DEEPEST} folders", visible(folder.display()));
     }
-    let unreadable = || format!("cannot read {}", folder.display());
+    let unreadable = || format!("cannot read {}", visible(folder.display()));
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut entries = entries.wrap_err_with(unreadable)?;
     entries.sort_by_key(fs::DirEntry::file_name);

@@ -24,6 +24,8 @@ use cofferdam_core::{BlockHeader, Level};
 use eyre::Result;
 use serde_json::{Value, json};
 
+use crate::output::visible;
+
 /// A block, as an argument names it.
 pub(crate) fn block(text: &str) -> std::result::Result<BlockNumberOrTag, String> {
     match text {
@@ -56,8 +58,9 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(check: &'static str, reason: impl ToString) -> Self {
-        Self { check, reason: reason.to_string() }
+    pub(crate) fn new(check: &'static str, reason: impl std::fmt::Display) -> Self {
+        // It may quote the file.
+        Self { check, reason: visible(reason) }
     }
 }
 
@@ -155,7 +158,7 @@ impl Judgement {
 
     /// For a person.
     pub(crate) fn text(&self, file: &Path) -> String {
-        let file = file.display();
+        let file = visible(file.display());
         match self {
             Self::Valid(valid) => {
                 let level = valid.reached.level;

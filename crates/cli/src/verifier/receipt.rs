@@ -1,10 +1,9 @@
 //! One receipt: by itself, by pinned hashes, and by what endpoints say.
 
-use alloy::eips::BlockNumberOrTag;
 use cofferdam_contracts::{Event, Logged};
 use cofferdam_core::{
-    Batch, BatchCommitment, BlockHeader, CheckedReceipt, EntryBody, FieldName, HistoryMerkle,
-    HistoryRef, Inclusion, Level, Policy, ProofError, Receipt, ReceiptError, ReceiptField,
+    Batch, BatchCommitment, CheckedReceipt, EntryBody, FieldName, HistoryMerkle, HistoryRef,
+    Inclusion, ProofError, Receipt, ReceiptError, ReceiptField,
 };
 use eyre::{Result, bail};
 use serde_json::json;
@@ -130,7 +129,7 @@ async fn confirm(
     policy: &VerifierPolicy,
     endpoint: &Endpoint,
 ) -> Result<Result<Reached, Refusal>> {
-    let refuse = |check, reason: String| Ok(Err(Refusal { check, reason }));
+    let refuse = |check, reason: String| Ok(Err(Refusal::new(check, reason)));
     let chain = &endpoint.chain;
     let batch = checked.batch;
     let Inclusion { anchor, path, history, .. } = inclusion;
@@ -171,32 +170,24 @@ async fn confirm(
     let under = match inclusion.finality.proof() {
         None => None,
         Some(proof) => {
-            let header = BlockHeader::decode(&proof.header).map_err(ProofError::from);
-            let at = header.as_ref().map_or(0, |header| header.number);
-            let Some(canonical) = chain.header(at.into()).await? else {
-                return refuse("proof", format!("the chain has no block {at}"));
+            let pins = match endpoint.pins(&proof.header, &policy.pins()).await? {
+                Ok(pins) => pins,
+                Err(refusal) => return Ok(Err(refusal)),
             };
-            let pins = Policy {
-                code_hash: Some(chain.code_hash()),
-                block_hashes: vec![canonical.hash],
-                ..policy.pins()
-            };
-            match header.and_then(|_| receipt.prove(&pins)) {
+            match receipt.prove(&pins) {
                 Ok(proven) => Some(proven.block),
                 Err(error) => return Ok(Err(error.into())),
             }
         }
     };
-    let finalized = chain.header(BlockNumberOrTag::Finalized).await.ok().flatten();
-    let level = match finalized.is_some_and(|it| anchor.block_number <= it.number) {
-        true => Level::Final,
-        false => Level::ChainConfirmed,
-    };
+    let level = endpoint.level(anchor.block_number).await;
     let reached = |refreshed| Ok(Ok(Reached { level, refreshed, under }));
 
     let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
     let tenant = batch.tenant;
-    let known = chain.heads(&[tenant]).await?.pop().map_or(0, |head| head.batches);
+    let count =
+        async || chain.heads(&[tenant]).await.map(|heads| heads.first().map_or(0, |it| it.batches));
+    let known = count().await?;
     if history.batches > known {
         let reason = format!(
             "history.batches is {}, the contract has {known} batches of the tenant",
@@ -230,6 +221,10 @@ async fn confirm(
     };
     if chain.verify_entry(tenant, entry, &batch, path, &present).await? {
         return reached(true);
+    }
+    // A batch that landed in between leads the path elsewhere.
+    if count().await? != commitments.len() as u64 {
+        bail!("the tenant's history grew while it was read; try again");
     }
     refuse("verifyEntry", "the contract says that this entry is not in the tenant's history".into())
 }

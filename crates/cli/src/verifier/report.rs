@@ -9,7 +9,7 @@ use std::{
 use cofferdam_core::Level;
 
 use super::{Endpoints, Judgement, Refusal, Valid};
-use crate::moment::rfc3339;
+use crate::{moment::rfc3339, output::misleads};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24}\
@@ -165,15 +165,7 @@ fn escaped(text: &str) -> String {
             '\'' => safe += "&#39;",
             '`' => safe += "&#96;",
             '\n' => safe.push('\n'),
-            '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' => {
-                let _ = write!(safe, "{}", char.escape_unicode());
-            }
-            char if char.is_control() => {
-                let _ = write!(safe, "{}", char.escape_unicode());
-            }
+            char if misleads(char) => safe.extend(char.escape_unicode()),
             char => safe.push(char),
         }
     }

@@ -2,9 +2,9 @@
 
 use super::{BundleBatch, BundleError, LaterBatch, Manifest, signature};
 use crate::{
-    Batch, BatchIndex, BatchTree, BlockHeader, Commitment, EntryHash, History, MAX_BATCH_COUNT,
-    MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ReceiptEntry, ReceiptError, Seq, Word,
-    entry_hash,
+    Batch, BatchIndex, BatchTree, BlockHeader, Commitment, EntryBody, EntryHash, History,
+    MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ReceiptEntry, ReceiptError, Seq,
+    Word, entry_hash, live_heights,
     receipt::wire::{read_entry, write_entry},
     storage::{Head, head_slot, peak_slot},
     tree::{append, fold},
@@ -36,9 +36,19 @@ pub struct BundleEntry {
 }
 
 impl BundleEntry {
-    /// Reads a line and hashes its fields, which is most of the work that a bundle makes.
-    pub fn from_json(line: &[u8]) -> Result<Self, ReceiptError> {
-        Ok(Self::from(&read_entry(line)?))
+    /// Reads lines and hashes their fields together, which is most of the work that a bundle makes.
+    pub fn from_lines<'a>(
+        lines: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Result<Self, ReceiptError>> {
+        let read: Vec<_> = lines.into_iter().map(read_entry).collect();
+        let bodies: Vec<_> = read.iter().flatten().map(|entry| &entry.body).collect();
+        let mut commitments = EntryBody::commitments(&bodies).into_iter();
+        let hashed = read.into_iter().map(|entry| {
+            let ReceiptEntry { seq, previous, body } = entry?;
+            let commitment = commitments.next().unwrap_or_else(|| body.commitment());
+            Ok(Self { seq, previous, commitment })
+        });
+        hashed.collect()
     }
 
     /// Writes an entry as a line, without its end.
@@ -99,8 +109,7 @@ impl BundleCheck {
         Self::of(manifest)
     }
 
-    /// Begins without a signature, for who makes a bundle.
-    pub fn of(manifest: Manifest) -> Result<Self, BundleError> {
+    fn of(manifest: Manifest) -> Result<Self, BundleError> {
         let refuse =
             |member, problem: &str| Err(BundleError::Claim { member, problem: problem.to_owned() });
         let (first, last, all) = (&manifest.first, &manifest.last, &manifest.history);
@@ -281,13 +290,13 @@ impl CheckedBundle {
             let (end, entries) = (history.entries, head.entries);
             return Err(ProofError::Entries { end, entries });
         }
-        let heights =
-            (0..u64::BITS as u8).rev().filter(|height| history.batches >> height & 1 == 1);
         let found = proof_block.peaks.len();
         if found != self.history.peaks().len() {
             return Err(ProofError::Peaks { expected: self.history.peaks().len(), found });
         }
-        for ((height, slot), peak) in heights.zip(&proof_block.peaks).zip(self.history.peaks()) {
+        for ((height, slot), peak) in
+            live_heights(history.batches).zip(&proof_block.peaks).zip(self.history.peaks())
+        {
             let stored = slot.word(Word::Peak, peak_slot(height, *tenant_id), root)?;
             if stored != *peak {
                 return Err(ProofError::Peak { stored, found: *peak });

@@ -7,8 +7,8 @@ use crate::{
     number::{decimal, wide},
     receipt::{
         object::{Object, object},
-        proof::{bounded_header, bounded_nodes},
-        wire::strict,
+        proof::{bound, bounded_header, bounded_nodes},
+        wire::{Kind, strict},
     },
 };
 use alloy_primitives::{Address, B256, Bytes, FixedBytes};
@@ -264,15 +264,11 @@ impl Manifest {
     }
 
     fn bounded(&self) -> Result<(), ReceiptError> {
-        let limited = |member, unit, found, limit| match found > limit {
-            true => Err(ReceiptError::TooMany { member, unit, found, limit }),
-            false => Ok(()),
-        };
-        limited("first.peaks", "hashes", self.first.peaks.len(), MAX_PEAKS)?;
-        limited("policies", "records", self.policies.len(), MAX_RECORDS)?;
-        limited("scopes", "records", self.scopes.len(), MAX_RECORDS)?;
+        bound("first.peaks", "hashes", self.first.peaks.len(), MAX_PEAKS)?;
+        bound("policies", "records", self.policies.len(), MAX_RECORDS)?;
+        bound("scopes", "records", self.scopes.len(), MAX_RECORDS)?;
         let proof = &self.proof_block;
-        limited("proofBlock.peaks", "slots", proof.peaks.len(), MAX_PEAKS)?;
+        bound("proofBlock.peaks", "slots", proof.peaks.len(), MAX_PEAKS)?;
         bounded_header(&proof.header)?;
         bounded_nodes("proofBlock.accountProof", &proof.account_proof)?;
         bounded_nodes("proofBlock.head.proof", &proof.head.proof)?;
@@ -303,13 +299,6 @@ impl LaterBatch {
     pub fn from_json(line: &[u8]) -> Result<Self, ReceiptError> {
         strict(line)
     }
-}
-
-/// What is read when the rest cannot be, to tell another version from a mistake.
-#[derive(Deserialize)]
-struct Kind<'a> {
-    format: Cow<'a, str>,
-    version: u64,
 }
 
 fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Vec<T>, D::Error> {

@@ -272,7 +272,7 @@ impl Policy {
         if !self.block_hashes.contains(&hash) {
             return Err(ProofError::NotPinned(hash));
         }
-        Ok(BlockHeader::decode(header)?)
+        Ok(BlockHeader::hashed(hash, header)?)
     }
 
     /// The root of the contract's storage after this block.
@@ -377,7 +377,8 @@ pub(crate) fn bounded_nodes(member: &'static str, proof: &[Bytes]) -> Result<(),
     bound(member, "bytes of one node", longest, MAX_NODE_BYTES)
 }
 
-fn bound(
+/// Refuses more of something than there can be.
+pub(crate) fn bound(
     member: &'static str,
     unit: &'static str,
     found: usize,

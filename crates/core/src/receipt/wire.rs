@@ -63,9 +63,9 @@ struct Path(#[serde(with = "hex::path")] Vec<B256>);
 
 /// What is read when the rest cannot be, to tell another version from a mistake.
 #[derive(Deserialize)]
-struct Kind<'a> {
-    format: Cow<'a, str>,
-    version: u64,
+pub(crate) struct Kind<'a> {
+    pub(crate) format: Cow<'a, str>,
+    pub(crate) version: u64,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::Provider,
-    sol_types::{SolCall, SolConstructor},
+    sol_types::SolCall,
 };
 use cofferdam_contracts::{
     AuditAnchor, Chain, Expected, IAuditAnchor, IMCPAgentRegistry, IPolicyRegistry,
-    MCPAgentRegistry, PolicyRegistry, RpcUrl, SmartAccount, SmartAccountFactory,
+    MCPAgentRegistry, PolicyRegistry, RpcUrl, SmartAccount,
     account::{Account, Configuration},
-    deployment::{DEPLOYER, Deployment, SALT},
+    deployment::{DEPLOYER, Deployment, SALT, creations},
 };
 use cofferdam_core::{
     TenantId,
@@ -66,34 +66,10 @@ impl Ground {
     }
 
     async fn deploy(&self, salt: B256) -> Deployment {
-        let created = |code: &[u8]| DEPLOYER.create2_from_code(salt, code);
-        let (entry_point, audit_anchor) =
-            (Deployment::default().entry_point, created(&AuditAnchor::BYTECODE));
-        let policy_registry = created(&PolicyRegistry::BYTECODE);
-        let mcp_agent_registry = created(&MCPAgentRegistry::BYTECODE);
-        let arguments = SmartAccountFactory::constructorCall {
-            entryPoint: entry_point,
-            auditAnchor: audit_anchor,
-            policyRegistry: policy_registry,
-            agentRegistry: mcp_agent_registry,
-        };
-        let factory = [&SmartAccountFactory::BYTECODE[..], &arguments.abi_encode()].concat();
-        for code in [
-            &AuditAnchor::BYTECODE[..],
-            &PolicyRegistry::BYTECODE,
-            &MCPAgentRegistry::BYTECODE,
-            &factory,
-        ] {
-            self.send(0, DEPLOYER, [salt.as_slice(), code].concat()).await;
+        for (_, creation) in creations(salt) {
+            self.send(0, DEPLOYER, creation).await;
         }
-        let smart_account_factory = created(&factory);
-        Deployment {
-            entry_point,
-            audit_anchor,
-            policy_registry,
-            mcp_agent_registry,
-            smart_account_factory,
-        }
+        Deployment::salted(salt)
     }
 
     pub(crate) async fn rpc(&self, method: &'static str, parameters: Value) -> Value {

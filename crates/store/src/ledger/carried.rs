@@ -56,7 +56,9 @@ macro_rules! clear_in {
             $book,
             " SET ",
             $done,
-            " = $3, gas = NULL, fee = NULL WHERE chain_id = $1 AND intent = $2"
+            " = $3, gas = NULL, fee = NULL WHERE chain_id = $1 AND intent = $2 AND (",
+            $done,
+            " IS DISTINCT FROM $3 OR gas IS NOT NULL)"
         )
     };
 }

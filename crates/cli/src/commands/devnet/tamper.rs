@@ -27,6 +27,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     seq: u64,
 
+    /// Leave what is no text any more, and cannot even be read
+    #[arg(long)]
+    unreadable: bool,
+
     /// The devnet's data directory
     #[arg(long, value_name = "DIR", env = "COFFERDAM_DATA", default_value = ".cofferdam")]
     data_dir: PathBuf,
@@ -43,7 +47,9 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         format!("no administrator's login in {}; is this a devnet's directory?", file.display())
     })?;
     let admin: DatabaseUrl = admin.parse()?;
-    let (before, after) = flip_one_bit(&admin, Anvil::CHAIN_ID, tenant.id, args.seq.into()).await?;
+    let bit = if args.unreadable { 7 } else { 5 };
+    let (before, after) =
+        flip_one_bit(&admin, Anvil::CHAIN_ID, tenant.id, args.seq.into(), bit).await?;
     output.result(
         &json!({ "tenantId": tenant.id, "seq": args.seq, "field": "action", "before": before, "after": after }),
         format!(
