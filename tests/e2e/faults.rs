@@ -11,6 +11,6 @@ mod many;
 mod node;
 mod reorgs;
 pub(crate) mod rpc;
-mod trap;
+pub(crate) mod trap;
 mod wire;
 pub(crate) mod world;

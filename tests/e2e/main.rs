@@ -6,6 +6,7 @@
 
 mod account;
 mod agent;
+mod anchorers;
 mod attack;
 mod auditor;
 mod bad_input;
@@ -23,6 +24,7 @@ mod receipts;
 mod refusals;
 mod reorg;
 mod shared;
+mod submitted;
 mod support;
 mod tamper;
 mod tenants;

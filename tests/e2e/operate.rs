@@ -142,7 +142,7 @@ async fn settings_come_from_a_file_the_environment_and_the_command_line() {
     let found = run(&mut check(&[])).await.exits(0).json();
     assert_eq!(found["good"], true);
     let what: Vec<_> = found["checks"].as_array().unwrap().iter().map(|it| &it["what"]).collect();
-    assert_eq!(what, ["chain", "key", "balance", "database", "anchorer"]);
+    assert_eq!(what, ["chain", "key", "balance", "database", "anchorers' keys", "anchorer"]);
 
     // The environment is stronger than the file, and the command line than both.
     let away = "postgres://nobody:s3cret@127.0.0.1:1/none";

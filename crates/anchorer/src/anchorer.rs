@@ -1,28 +1,27 @@
 //! Steps of following, sealing and posting.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use alloy::{
-    primitives::{B256, Bytes},
-    sol_types::SolCall,
-};
-use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor};
+use alloy::primitives::{Address, B256};
+use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_core::TenantId;
-use cofferdam_store::{SealedBatch, Sealer, Sequencer, StoreError};
+use cofferdam_store::{Item, SealedBatch, Sealer, Sequencer, StoreError};
 use futures::{StreamExt, stream};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    AnchorError, PostPolicy, Pulse, SealPolicy, SealReport, Sender,
+    AnchorError, Anchorers, PostPolicy, Pulse, SealPolicy, SealReport, Sender,
+    anchorers::{Ready, anchoring},
     aside::Aside,
-    choose::{choose, other_anchorer},
+    choose::{Choice, choose, other_anchorer},
     fees::Fees,
     lead::Lead,
+    policies,
     poster::{Call, Followed, Poster, gas_limit},
     recheck::recheck,
     seal::note,
@@ -52,6 +51,7 @@ pub struct Anchorer {
     policy: SealPolicy,
     holder: String,
     intake: Option<Sequencer>,
+    anchorers: Anchorers,
 }
 
 /// What one transaction did.
@@ -61,6 +61,8 @@ pub struct Posted {
     pub tx: B256,
     /// Batches it anchored.
     pub anchored: usize,
+    /// Policies it published.
+    pub published: usize,
     /// Batches that the contract left out.
     pub skipped: usize,
     /// Gas it used.
@@ -102,18 +104,35 @@ impl Anchorer {
             policy,
             holder,
             intake: None,
+            anchorers: Anchorers::default(),
         }
     }
 
     /// The same, posting by `policy`.
     pub fn posting(self, policy: PostPolicy) -> Self {
-        let poster = Arc::new(Poster::new(self.poster.sender.clone(), policy));
-        Self { poster, ..self }
+        let poster = Poster::new(self.poster.sender.clone(), policy);
+        let poster = poster.publishing(self.poster.registry);
+        self.with(poster)
+    }
+
+    /// The same, publishing policies at this PolicyRegistry instead of where CREATE2 puts it.
+    pub fn publishing(self, registry: Address) -> Self {
+        let poster = Poster::new(self.poster.sender.clone(), self.poster.policy);
+        self.with(poster.publishing(registry))
+    }
+
+    fn with(self, poster: Poster) -> Self {
+        Self { poster: Arc::new(poster), ..self }
     }
 
     /// Also chains what applications enqueued, at the start of each step.
     pub fn chaining(self, sequencer: Sequencer) -> Self {
         Self { intake: Some(sequencer), ..self }
+    }
+
+    /// Also anchors for the tenants that name one of these keys: it signs, and the sender's pays.
+    pub fn signing(self, anchorers: Anchorers) -> Self {
+        Self { anchorers, ..self }
     }
 
     /// How its steps go.
@@ -235,7 +254,7 @@ impl Anchorer {
         self.seal(ledger, flush, report).await?;
         let mut followed = followed?;
         report.posted.append(&mut followed.posted);
-        let posted = self.post(ledger, &mut followed, report).await;
+        let posted = self.post_all(ledger, &mut followed, report).await;
         let failed = posted.as_ref().err().map(ToString::to_string);
         ledger.wait_for(failed.as_deref().or(followed.waiting.as_deref())).await?;
         posted?;
@@ -300,6 +319,49 @@ impl Anchorer {
         }
     }
 
+    /// Posts what there is to post, as far as there is room under way. Policies, which are few, come
+    /// first and take half of it at most.
+    async fn post_all(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        let trouble = match self.publish(ledger, followed).await {
+            Err(AnchorError::Chain(error)) => Some(error),
+            published => published?,
+        };
+        let posted = self.post(ledger, followed, report).await;
+        // What stands in the way of policies does not hold up batches.
+        if let (Some(error), None) = (trouble, &followed.waiting) {
+            followed.waiting = Some(format!("a policy is not published: {error}"));
+        }
+        posted
+    }
+
+    /// Posts policies that tenants handed in and that are the registry's next. What stood in the way of
+    /// one of them.
+    async fn publish(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+    ) -> Result<Option<ChainError>, AnchorError> {
+        let poster = &self.poster;
+        let room = poster.policy.in_flight.saturating_sub(followed.open).div_ceil(2);
+        let policies::Due { calls, trouble } = policies::due(poster, ledger, room).await?;
+        if calls.is_empty() {
+            return Ok(trouble);
+        }
+        let Some(fees) = self.fees(followed).await? else { return Ok(trouble) };
+        for (item, call) in calls {
+            poster.post(ledger, followed, call, fees, &[item]).await?;
+            if followed.waiting.is_some() {
+                break;
+            }
+        }
+        Ok(trouble)
+    }
+
     /// Posts sealed batches that the contract does not have yet, as far as there is room under way. Goes
     /// on past those that cannot be posted now, however many these are.
     async fn post(
@@ -320,9 +382,11 @@ impl Anchorer {
             let sealed = ledger.unanchored_batches(page as u32, &passed).await?;
             let is_last = sealed.len() < page;
             passed.extend(sealed.iter().map(|batch| batch.tenant));
-            let chosen = choose(self.chain(), ledger, us, &self.aside, sealed).await?;
-            report.troubled.extend(chosen.troubled);
-            self.post_batches(ledger, followed, chosen.batches, report).await?;
+            let chosen =
+                choose(self.chain(), ledger, us, &self.anchorers, &self.aside, sealed).await?;
+            let Choice { batches, signers, troubled } = chosen;
+            report.troubled.extend(troubled);
+            self.post_batches(ledger, followed, (batches, &signers), report).await?;
             if is_last || followed.waiting.is_some() {
                 break;
             }
@@ -341,7 +405,7 @@ impl Anchorer {
         &self,
         ledger: &Sealer,
         followed: &mut Followed,
-        mut chosen: Vec<SealedBatch>,
+        (mut chosen, signers): (Vec<SealedBatch>, &HashMap<TenantId, Address>),
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
         let PostPolicy { in_flight, max_items, .. } = self.poster.policy;
@@ -356,20 +420,51 @@ impl Anchorer {
             // under way, and whatever follows a batch that is not what was sealed waits with it.
             let tenants: HashSet<_> = part.iter().map(|batch| batch.tenant).collect();
             chosen.retain(|batch| !tenants.contains(&batch.tenant));
-            let mut batches = self.sound(ledger, part, report).await?;
-            while followed.open < in_flight
-                && let Some((chunk, gas)) = self.cut(&mut batches, limit).await?
-            {
-                let (to, calldata) = (self.chain().contract(), anchor_many(&chunk));
-                let items: Vec<_> = chunk.iter().map(|batch| (batch.tenant, batch.index)).collect();
-                let call = Call { to, calldata, gas };
-                self.poster.post(ledger, followed, call, fees, &items).await?;
-                if followed.waiting.is_some() {
-                    return Ok(());
+            let batches = self.sound(ledger, part, report).await?;
+            for mut ready in self.sign(batches, signers, report).await {
+                while followed.open < in_flight
+                    && let Some((chunk, gas)) = self.cut(&mut ready, limit).await?
+                {
+                    let (to, calldata) = (self.chain().contract(), anchoring(&chunk));
+                    let item = |it: &Ready| (it.batch.tenant, Item::Batch(it.batch.index));
+                    let items: Vec<_> = chunk.iter().map(item).collect();
+                    let call = Call { to, calldata, gas };
+                    self.poster.post(ledger, followed, call, fees, &items).await?;
+                    if followed.waiting.is_some() {
+                        return Ok(());
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Batches that our own key anchors, and those of others' keys, which sign them. A key that does not
+    /// answer holds up its own tenants alone.
+    async fn sign(
+        &self,
+        batches: Vec<SealedBatch>,
+        signers: &HashMap<TenantId, Address>,
+        report: &mut RoundReport,
+    ) -> [Vec<Ready>; 2] {
+        let (mut own, mut signed) = (vec![], vec![]);
+        for batch in batches {
+            let Some(anchorer) = signers.get(&batch.tenant) else {
+                own.push(Ready { batch, signed: None });
+                continue;
+            };
+            if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
+                continue;
+            }
+            match self.anchorers.sign(self.chain(), *anchorer, &batch).await {
+                Ok(item) => signed.push(Ready { batch, signed: Some(item) }),
+                Err(error) => {
+                    warn!(tenant = %batch.tenant, %error, "batch not signed, trying again");
+                    report.troubled.push((batch.tenant, error.to_string()));
+                }
+            }
+        }
+        [own, signed]
     }
 
     /// The batches that still are what was sealed, in order; none of a tenant that has another one.
@@ -418,19 +513,19 @@ impl Anchorer {
     /// A tenant's further batches are left for later, as an estimate knows nothing of what is under way.
     async fn cut(
         &self,
-        batches: &mut Vec<SealedBatch>,
+        batches: &mut Vec<Ready>,
         limit: u64,
-    ) -> Result<Option<(Vec<SealedBatch>, u64)>, AnchorError> {
+    ) -> Result<Option<(Vec<Ready>, u64)>, AnchorError> {
         let contract = self.chain().contract();
         let mut size = batches.len().min(self.poster.policy.max_items);
         while size > 0 {
-            let calldata = anchor_many(&batches[..size]);
+            let calldata = anchoring(&batches[..size]);
             let estimated = self.poster.sender.estimate(contract, &calldata).await?;
             let gas = estimated + estimated / 5;
             if gas <= limit {
                 let chunk: Vec<_> = batches.drain(..size).collect();
-                let tenants: HashSet<_> = chunk.iter().map(|batch| batch.tenant).collect();
-                batches.retain(|batch| !tenants.contains(&batch.tenant));
+                let tenants: HashSet<_> = chunk.iter().map(|it| it.batch.tenant).collect();
+                batches.retain(|it| !tenants.contains(&it.batch.tenant));
                 return Ok(Some((chunk, gas)));
             }
             if size == 1 {
@@ -462,20 +557,6 @@ fn cut_off(batches: &mut Vec<SealedBatch>, most: usize) -> Vec<SealedBatch> {
     });
     let few = few.count().max(1).min(batches.len());
     batches.drain(..few).collect()
-}
-
-/// The calldata of `anchorMany`.
-fn anchor_many(batches: &[SealedBatch]) -> Bytes {
-    let items = batches
-        .iter()
-        .map(|batch| IAuditAnchor::Item {
-            tenantId: batch.tenant.as_b256(),
-            firstSeq: batch.first_seq.get(),
-            count: batch.count,
-            root: batch.root.into(),
-        })
-        .collect();
-    AuditAnchor::anchorManyCall { items }.abi_encode().into()
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use cofferdam_core::{BatchIndex, TenantId};
 use cofferdam_store::{SealedBatch, Sealer};
 use tracing::debug;
 
-use crate::{AnchorError, aside::Aside};
+use crate::{AnchorError, Anchorers, aside::Aside};
 
 /// What the contract's counters say about a tenant whose next batch is to go out.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is the contract's next one.
-    Post,
+    /// It is the contract's next one, and this key's to anchor.
+    Post(Address),
     /// Wait: the contract has it already and the mirror is about to see that, or the contract is behind
     /// what was seen, as after a reorg or on a node that lags.
     Wait,
@@ -29,6 +29,8 @@ enum Verdict {
 pub(crate) struct Choice {
     /// Batches to post: each tenant's in order, each the contract's next.
     pub(crate) batches: Vec<SealedBatch>,
+    /// Who must sign for each tenant whose anchorer is not our own key.
+    pub(crate) signers: HashMap<TenantId, Address>,
     /// Tenants that have another anchorer or were halted, each with the reason.
     pub(crate) troubled: Vec<(TenantId, String)>,
 }
@@ -39,9 +41,11 @@ pub(crate) async fn choose(
     chain: &Chain,
     ledger: &Sealer,
     us: Address,
+    anchorers: &Anchorers,
     aside: &Aside,
     batches: Vec<SealedBatch>,
 ) -> Result<Choice, AnchorError> {
+    let ours = |anchorer| anchorer == us || anchorers.has(anchorer);
     let mut firsts: BTreeMap<TenantId, SealedBatch> = BTreeMap::new();
     for batch in &batches {
         firsts.entry(batch.tenant).or_insert(*batch);
@@ -51,16 +55,19 @@ pub(crate) async fn choose(
     let mut choice = Choice::default();
     let mut posting = HashSet::new();
     for (tenant, first) in &firsts {
-        let mut verdict = judge(ledger, us, first, &heads[tenant]).await?;
+        let mut verdict = judge(ledger, ours, first, &heads[tenant]).await?;
         if let Verdict::Differs { .. } = verdict {
             // Halting is for ever: ask twice, and the database after the chain.
             let again = self::heads(chain, &[*tenant]).await?;
-            verdict = judge(ledger, us, first, &again[tenant]).await?;
+            verdict = judge(ledger, ours, first, &again[tenant]).await?;
         }
         match verdict {
-            Verdict::Post => {
+            Verdict::Post(anchorer) => {
                 posting.insert(*tenant);
                 aside.remove(*tenant).await;
+                if anchorer != us {
+                    choice.signers.insert(*tenant, anchorer);
+                }
             }
             Verdict::Wait => debug!(%tenant, batch = %first.index, "waiting for the mirror"),
             Verdict::OtherAnchorer(anchorer) => {
@@ -105,7 +112,7 @@ async fn heads(
 /// Compares the contract's counters with a tenant's first batch that nobody has seen anchored.
 async fn judge(
     ledger: &Sealer,
-    us: Address,
+    ours: impl Fn(Address) -> bool,
     first: &SealedBatch,
     head: &IAuditAnchor::Head,
 ) -> Result<Verdict, AnchorError> {
@@ -113,8 +120,8 @@ async fn judge(
         return Ok(Verdict::Wait);
     }
     if head.batches == first.index.get() && head.entries == first.first_seq.get() {
-        return Ok(match head.anchorer == us {
-            true => Verdict::Post,
+        return Ok(match ours(head.anchorer) {
+            true => Verdict::Post(head.anchorer),
             false => Verdict::OtherAnchorer(head.anchorer),
         });
     }

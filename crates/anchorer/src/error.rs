@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use cofferdam_contracts::ChainError;
 use cofferdam_core::{Seq, TenantId};
 use cofferdam_store::{Leader, StoreError};
@@ -49,6 +49,16 @@ pub enum AnchorError {
     /// The key could not sign.
     #[error("cannot sign a transaction: {0}")]
     Signer(String),
+    /// An anchorer's key could not sign a batch.
+    #[error("tenant {tenant}: its anchorer {anchorer} cannot sign: {why}")]
+    Anchorer {
+        /// The tenant.
+        tenant: TenantId,
+        /// The key's address.
+        anchorer: Address,
+        /// What it said.
+        why: String,
+    },
     /// The transaction was mined and reverted.
     #[error("transaction {0} reverted; nothing was changed on the chain")]
     Reverted(B256),

@@ -11,15 +11,20 @@
 //! - Sealed batches that the contract does not have yet are *posted*, many tenants in one transaction:
 //!   hashed once more, simulated, written down in the ledger, sent. What the contract says wins: what is
 //!   there already is adopted, and what differs halts its tenant.
+//!   Where a tenant's anchorer is not the key that pays, its own key signs the batch ([`Anchorers`]).
+//! - Policies that tenants signed and handed in are posted in the same way, each when it is the registry's
+//!   next. One that something else took the place of, or whose deadline passed, is an incident.
 //!
 //! Nothing here says that a batch is anchored. That is for the indexer to say, from the event.
 
 mod anchorer;
+mod anchorers;
 mod aside;
 mod choose;
 mod error;
 mod fees;
 mod lead;
+mod policies;
 mod poster;
 mod pulse;
 mod recheck;
@@ -27,6 +32,7 @@ mod seal;
 mod sender;
 
 pub use anchorer::{Anchorer, Posted, RoundReport};
+pub use anchorers::Anchorers;
 pub use choose::difference;
 pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;

@@ -17,10 +17,13 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
     providers::Provider,
     rpc::types::TransactionRequest,
+    sol_types::SolEvent,
 };
-use cofferdam_contracts::{Chain, ChainError, Event, Header, Logged, Paid};
-use cofferdam_core::{BatchIndex, TenantId};
-use cofferdam_store::{Attempt, Finality, Intent, Mined, Outcome, Sealer};
+use cofferdam_contracts::{
+    Chain, ChainError, Event, Header, Logged, Paid, PolicyRegistry, deployment::Deployment,
+};
+use cofferdam_core::{PolicyVersion, TenantId};
+use cofferdam_store::{Attempt, Finality, Intent, Item, Mined, Outcome, Sealer};
 use tokio::sync::Mutex;
 use tracing::{debug, info, warn};
 
@@ -66,6 +69,8 @@ impl Default for PostPolicy {
 pub(crate) struct Poster {
     pub(crate) sender: Sender,
     pub(crate) policy: PostPolicy,
+    /// The PolicyRegistry.
+    pub(crate) registry: Address,
     /// When a hash was handed to the node, and what came of that.
     sent: Mutex<HashMap<B256, Sending>>,
 }
@@ -118,7 +123,13 @@ impl Followed {
 
 impl Poster {
     pub(crate) fn new(sender: Sender, policy: PostPolicy) -> Self {
-        Self { sender, policy, sent: Mutex::default() }
+        let registry = Deployment::default().policy_registry;
+        Self { sender, policy, registry, sent: Mutex::default() }
+    }
+
+    /// The same, for another PolicyRegistry.
+    pub(crate) fn publishing(self, registry: Address) -> Self {
+        Self { registry, ..self }
     }
 
     pub(crate) fn chain(&self) -> &Chain {
@@ -228,8 +239,8 @@ impl Poster {
             if intent.outcome != outcome {
                 ledger.mined(intent, &mined).await?;
                 intent.outcome = outcome;
-                let (nonce, tx, anchored) = (intent.nonce, done.tx, done.anchored);
-                info!(nonce, %tx, anchored, gas = done.gas_used, "transaction mined");
+                let Posted { tx, anchored, published, gas_used: gas, .. } = done;
+                info!(nonce = intent.nonce, %tx, anchored, published, gas, "transaction mined");
                 posted.push(done);
             }
             return Ok(());
@@ -350,7 +361,7 @@ impl Poster {
         followed: &mut Followed,
         call: Call,
         fees: Fees,
-        batches: &[(TenantId, BatchIndex)],
+        items: &[(TenantId, Item)],
     ) -> Result<(), AnchorError> {
         let nonce = followed.free_nonce();
         let request = TransactionRequest::default()
@@ -364,8 +375,8 @@ impl Poster {
             followed.waiting = Some(short);
             return Ok(());
         }
-        ledger.record_intent(self.sender.address(), nonce, &attempt, batches).await?;
-        info!(nonce, tx = %attempt.hash, items = batches.len(), "transaction recorded");
+        ledger.record_intent(self.sender.address(), nonce, &attempt, items).await?;
+        info!(nonce, tx = %attempt.hash, items = items.len(), "transaction recorded");
         followed.nonces.insert(nonce);
         followed.open += 1;
         if let Err(error) = self.publish(&attempt).await {
@@ -397,7 +408,7 @@ impl Poster {
         chain.ask("cannot read the sender's nonce", nonce).await
     }
 
-    /// Reads from a receipt what became of each batch.
+    /// Reads from a receipt what became of each batch and policy.
     fn read(&self, paid: Paid) -> Result<(Mined, Posted), AnchorError> {
         let Paid { receipt, l1_fee, operator_fee } = paid;
         let mut posted = Posted {
@@ -405,10 +416,10 @@ impl Poster {
             gas_used: receipt.gas_used,
             ..Posted::default()
         };
-        let mut anchored = vec![];
+        let mut done = vec![];
         for log in receipt.inner.logs().iter().filter(|l| l.address() == self.chain().contract()) {
             match Logged::try_from(log)?.event {
-                Event::Anchored(batch) => anchored.push((batch.tenant, batch.index)),
+                Event::Anchored(batch) => done.push((batch.tenant, Item::Batch(batch.index))),
                 Event::Skipped { tenant_id, reason, .. } => {
                     posted.skipped += 1;
                     warn!(tenant = %tenant_id, reason, tx = %posted.tx, "batch skipped");
@@ -416,7 +427,15 @@ impl Poster {
                 Event::AnchorerSet { .. } => {}
             }
         }
-        posted.anchored = anchored.len();
+        posted.anchored = done.len();
+        for log in receipt.inner.logs().iter().filter(|log| log.address() == self.registry) {
+            let event = PolicyRegistry::PolicyPublished::decode_log(&log.inner);
+            // A revocation is none of ours.
+            let Ok(event) = event else { continue };
+            let Ok(tenant) = TenantId::try_from(event.tenantId) else { continue };
+            done.push((tenant, Item::Policy(PolicyVersion(event.version))));
+        }
+        posted.published = done.len() - posted.anchored;
         let missing =
             |what| ChainError::Malformed { what: "a receipt", reason: format!("no {what}") };
         let mined = Mined {
@@ -428,7 +447,7 @@ impl Poster {
             effective_gas_price: receipt.effective_gas_price,
             l1_fee,
             operator_fee,
-            anchored,
+            done,
         };
         Ok((mined, posted))
     }

@@ -11,11 +11,10 @@ use std::{
 
 use alloy::{
     eips::{BlockId, Encodable2718},
-    network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
-    primitives::{Address, B256, Bytes},
+    network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder, TxSigner},
+    primitives::{Address, B256, Bytes, Signature},
     providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
-    signers::local::PrivateKeySigner,
 };
 use cofferdam_contracts::Chain;
 use cofferdam_store::Attempt;
@@ -42,8 +41,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender that pays with this key.
-    pub fn new(chain: Chain, key: PrivateKeySigner) -> Self {
+    /// A sender that pays with this key: anything that signs transactions, a KMS too.
+    pub fn new(chain: Chain, key: impl TxSigner<Signature> + Send + Sync + 'static) -> Self {
         let address = key.address();
         let wallet = EthereumWallet::from(key);
         Self { chain, address, wallet, turn: Arc::default() }

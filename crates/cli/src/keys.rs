@@ -43,6 +43,23 @@ pub(crate) fn load(path: &Path, password: &str) -> Result<PrivateKeySigner> {
         .wrap_err_with(|| format!("cannot open the keystore {}", path.display()))
 }
 
+/// Decrypts every keystore of a folder, all with one password. Hidden files are no keystores.
+pub(crate) fn load_all(dir: &Path, password: &str) -> Result<Vec<PrivateKeySigner>> {
+    let cannot = || format!("cannot read the folder of keystores {}", dir.display());
+    let mut files = vec![];
+    for file in fs::read_dir(dir).wrap_err_with(cannot)? {
+        let file = file.wrap_err_with(cannot)?;
+        let hidden = file.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && file.file_type().wrap_err_with(cannot)?.is_file() {
+            files.push(file.path());
+        }
+    }
+    if files.is_empty() {
+        bail!("there is no keystore in {}; make them with `cast wallet new`", dir.display());
+    }
+    files.iter().map(|file| load(file, password)).collect()
+}
+
 /// A folder of keystores that share one password, each named after its address; and of folders, one for
 /// each tenant's account ([`People`]). For the devnet.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@
 pub mod account;
 mod bindings;
 mod chain;
+mod credentials;
 pub mod deployment;
 mod error;
 mod event;

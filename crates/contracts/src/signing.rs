@@ -7,11 +7,13 @@
 
 use alloy::{
     dyn_abi::TypedData,
-    primitives::Address,
+    primitives::{Address, Bytes},
     sol,
     sol_types::{Eip712Domain, SolStruct},
 };
 use serde::Serialize;
+
+use crate::{IPolicyRegistry, PolicyRegistry};
 
 mod nested;
 pub use nested::Nested;
@@ -181,6 +183,22 @@ pub fn domain(verifier: Verifier, chain_id: u64, contract: Address) -> Eip712Dom
         Some(contract),
         None,
     )
+}
+
+/// The registry's function that publishes a policy with the authority's signature of it, for whoever pays.
+pub fn publication(message: &PublishPolicy, signature: Bytes) -> PolicyRegistry::publishCall {
+    PolicyRegistry::publishCall {
+        tenantId: message.tenantId,
+        version: message.version,
+        policy: IPolicyRegistry::Policy {
+            policyHash: message.policyHash,
+            verdictSigner: message.verdictSigner,
+            notBefore: message.notBefore,
+            notAfter: message.notAfter,
+        },
+        deadline: message.deadline,
+        signature,
+    }
 }
 
 /// A message as JSON, as `eth_signTypedData_v4` and `cast wallet sign --data` take it.

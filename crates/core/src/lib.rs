@@ -77,7 +77,7 @@ pub use history::{
     History, HistoryError, HistoryNode, Peak, covering_peak, live_heights, siblings,
 };
 pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
-pub use number::{BatchIndex, NumberError, Seq};
+pub use number::{BatchIndex, NumberError, PolicyVersion, Seq};
 pub use receipt::{
     AnchorRef, CheckedReceipt, EntryBody, Finality, HistoryRef, Inclusion, Level, MAX_HEADER_BYTES,
     MAX_NODE_BYTES, MAX_PATH, MAX_PROOF_NODES, MAX_RECEIPT_BYTES, Member, Policy, ProofBlock,

@@ -114,6 +114,10 @@ position!(
     /// The place of a batch in its tenant's history, from 0, without gaps.
     BatchIndex
 );
+position!(
+    /// What a tenant's policies and revocations are counted by, from 1, without gaps.
+    PolicyVersion
+);
 
 #[cfg(test)]
 mod tests {

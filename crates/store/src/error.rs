@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use alloy_primitives::{Address, B256};
-use cofferdam_core::{BatchIndex, FieldName, Seq, TenantId};
+use cofferdam_core::{BatchIndex, FieldName, PolicyVersion, Seq, TenantId};
 
 use crate::{Checkpoint, Hole};
 
@@ -247,6 +247,19 @@ pub enum StoreError {
     Deposed {
         /// The epoch that ended.
         epoch: i64,
+    },
+    /// Another policy was handed in for the version, and waits or was published.
+    #[error(
+        "tenant {tenant} handed in version {version} of its policy before, with document {policy_hash}: what was \
+             handed in is published, or fails first; see `cofferdam status`"
+    )]
+    PolicyTaken {
+        /// The tenant.
+        tenant: TenantId,
+        /// The version.
+        version: PolicyVersion,
+        /// The document that was handed in.
+        policy_hash: B256,
     },
     /// Everything of the chain is halted.
     #[error("everything is halted: {reason}; see `cofferdam incident list`")]

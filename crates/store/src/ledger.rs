@@ -4,13 +4,17 @@
 //! most one attempt is ever in a block. An intent is settled once its nonce was used up in a final block.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use cofferdam_core::{BatchIndex, TenantId};
+use cofferdam_core::TenantId;
 use sqlx::{Postgres, Transaction, postgres::PgRow};
 
 use crate::{
     Result, Sealer, StoreError,
     row::{RowExt, bigint},
 };
+
+mod carried;
+
+pub use carried::Item;
 
 /// One signed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub struct Intent {
     pub sender: Address,
     /// The nonce.
     pub nonce: u64,
-    /// Batches that it carries.
+    /// How many batches and policies it carries.
     pub items: u32,
     /// Every attempt, the cheapest first.
     pub attempts: Vec<Attempt>,
@@ -82,8 +86,8 @@ pub struct Mined {
     pub l1_fee: U256,
     /// What the chain's operator took, in wei.
     pub operator_fee: U256,
-    /// The batches whose event is in the receipt.
-    pub anchored: Vec<(TenantId, BatchIndex)>,
+    /// The batches and policies whose event is in the receipt.
+    pub done: Vec<(TenantId, Item)>,
 }
 
 impl Mined {
@@ -102,9 +106,9 @@ impl Sealer {
         sender: Address,
         nonce: u64,
         attempt: &Attempt,
-        batches: &[(TenantId, BatchIndex)],
+        carried: &[(TenantId, Item)],
     ) -> Result<Intent> {
-        let items = u32::try_from(batches.len());
+        let items = u32::try_from(carried.len());
         let mut tx = self.fenced().await?;
         // The same transaction once more: a reorg took it back after it was settled.
         let settled = self.settled_as(&mut tx, attempt).await?;
@@ -112,7 +116,7 @@ impl Sealer {
             id: settled.unwrap_or(attempt.hash),
             sender,
             nonce,
-            items: items.map_err(|_| StoreError::OutOfRange { what: "the number of batches" })?,
+            items: items.map_err(|_| StoreError::OutOfRange { what: "the number of items" })?,
             attempts: vec![attempt.clone()],
             outcome: Outcome::Open,
         };
@@ -123,20 +127,7 @@ impl Sealer {
             return Ok(intent);
         }
         self.insert_attempt(&mut tx, &intent, attempt).await?;
-        let tenants: Vec<_> = batches.iter().map(|(tenant, _)| tenant.as_b256().0).collect();
-        let indexes: Result<Vec<_>> =
-            batches.iter().map(|(_, index)| bigint(index.get(), "batch index")).collect();
-        sqlx::query(
-            "INSERT INTO cofferdam.postings (chain_id, intent, tenant_id, batch_index) \
-             SELECT $1, $2, u.* FROM UNNEST($3::bytea[], $4::bigint[]) u",
-        )
-        .bind(self.handle.chain())
-        .bind(intent.id.as_slice())
-        .bind(tenants)
-        .bind(indexes?)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("record what a transaction carries"))?;
+        carried::insert(&mut tx, self.handle.chain(), intent.id, carried).await?;
         tx.commit().await.map_err(StoreError::database("record a transaction"))?;
         Ok(intent)
     }
@@ -267,43 +258,17 @@ impl Sealer {
         Ok(intents)
     }
 
-    /// The batches that an intent carries.
-    pub async fn carried(&self, intent: B256) -> Result<Vec<(TenantId, BatchIndex)>> {
+    /// What an intent carries.
+    pub async fn carried(&self, intent: B256) -> Result<Vec<(TenantId, Item)>> {
         let mut tx = self.handle.begin().await?;
-        let rows = sqlx::query(
-            "SELECT tenant_id, batch_index FROM cofferdam.postings p \
-             WHERE chain_id = $1 AND intent = $2 ORDER BY p.tenant_id, p.batch_index",
-        )
-        .bind(self.handle.chain())
-        .bind(intent.as_slice())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(StoreError::database("read what a transaction carries"))?;
-        rows.iter().map(|row| Ok((row.tenant()?, BatchIndex(row.number("batch_index")?)))).collect()
+        carried::read(&mut tx, self.handle.chain(), intent).await
     }
 
-    /// Writes down that an attempt is in a block, and each batch's equal share of what it cost. Where
-    /// it anchored any, those bear it; else all that it carried.
+    /// Writes down that an attempt is in a block, and the equal share of what it cost of each thing that
+    /// it did. Where it did none, all that it carried bear that.
     pub async fn mined(&self, intent: &Intent, mined: &Mined) -> Result<()> {
         let doing = "write down a mined transaction";
         let carried = self.carried(intent.id).await?;
-        let is_anchored = |item: &(TenantId, BatchIndex)| mined.anchored.contains(item);
-        let none = !carried.iter().any(is_anchored);
-        let bears = |item: &(TenantId, BatchIndex)| none || is_anchored(item);
-        let bearers = carried.iter().filter(|item| bears(item)).count();
-        let mut of_gas = shares(U256::from(mined.gas_used), bearers);
-        let mut of_fee = shares(mined.fee(), bearers);
-        let (mut gas, mut fees, mut anchored) = (vec![], vec![], vec![]);
-        for item in &carried {
-            let share = |shares: &mut dyn Iterator<Item = U256>| match bears(item) {
-                true => shares.next().unwrap_or_default(),
-                false => U256::ZERO,
-            };
-            gas.push(bigint(share(&mut of_gas).saturating_to(), "gas used")?);
-            fees.push(share(&mut of_fee).to_string());
-            anchored.push(is_anchored(item));
-        }
-
         let mut tx = self.fenced().await?;
         let written = sqlx::query(
             "UPDATE cofferdam.transactions SET outcome = CASE WHEN tx_hash = $3 THEN $4 ELSE 'dropped' END, \
@@ -332,30 +297,11 @@ impl Sealer {
         if written.rows_affected() == 0 {
             return Err(StoreError::UnknownTransaction(intent.id));
         }
-        let tenants: Vec<_> = carried.iter().map(|(tenant, _)| tenant.as_b256().0).collect();
-        let indexes: Result<Vec<_>> =
-            carried.iter().map(|(_, index)| bigint(index.get(), "batch index")).collect();
-        sqlx::query(
-            "UPDATE cofferdam.postings p SET anchored = u.anchored, gas = u.gas, fee = u.fee::numeric \
-             FROM UNNEST($3::bytea[], $4::bigint[], $5::boolean[], $6::bigint[], $7::text[]) \
-                 AS u(tenant_id, batch_index, anchored, gas, fee) \
-             WHERE p.tenant_id = u.tenant_id AND p.chain_id = $1 AND p.batch_index = u.batch_index \
-                 AND p.intent = $2",
-        )
-        .bind(self.handle.chain())
-        .bind(intent.id.as_slice())
-        .bind(tenants)
-        .bind(indexes?)
-        .bind(anchored)
-        .bind(gas)
-        .bind(fees)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database(doing))?;
+        carried::book(&mut tx, self.handle.chain(), intent.id, &carried, mined).await?;
         tx.commit().await.map_err(StoreError::database(doing))
     }
 
-    /// Writes down that somebody else's transaction used the nonce up; the batches are free again.
+    /// Writes down that somebody else's transaction used the nonce up; what it carried is free again.
     pub async fn taken(&self, intent: &Intent, head: u64) -> Result<()> {
         self.reset(intent, Some(bigint(head, "block number")?), Some(false)).await
     }
@@ -365,7 +311,7 @@ impl Sealer {
         self.reset(intent, None, None).await
     }
 
-    /// Frees the batches of an intent that is of no use any more, and goes on watching it until all of
+    /// Frees what an intent carries that is of no use any more, and goes on watching it until all of
     /// them are anchored in final blocks: nothing that matters can come of it from then on.
     pub async fn abandon(&self, intent: &Intent, last_final: u64) -> Result<()> {
         let mut tx = self.fenced().await?;
@@ -374,7 +320,10 @@ impl Sealer {
             "UPDATE cofferdam.transactions SET settled = true, raw = NULL \
              WHERE chain_id = $1 AND intent = $2 AND NOT EXISTS (SELECT FROM cofferdam.postings p \
                  JOIN cofferdam.batches b USING (tenant_id, chain_id, batch_index) \
-                 WHERE p.chain_id = $1 AND p.intent = $2 AND (b.block_number > $3) IS NOT FALSE)",
+                 WHERE p.chain_id = $1 AND p.intent = $2 AND (b.block_number > $3) IS NOT FALSE) \
+             AND NOT EXISTS (SELECT FROM cofferdam.policy_postings p \
+                 JOIN cofferdam.policy_submissions s USING (tenant_id, chain_id, version) \
+                 WHERE p.chain_id = $1 AND p.intent = $2 AND (s.block_number > $3) IS NOT FALSE)",
         )
         .bind(self.handle.chain())
         .bind(intent.id.as_slice())
@@ -389,10 +338,10 @@ impl Sealer {
         &self,
         intent: &Intent,
         taken_at: Option<i64>,
-        anchored: Option<bool>,
+        done: Option<bool>,
     ) -> Result<()> {
         let mut tx = self.fenced().await?;
-        clear(&mut tx, self.handle.chain(), intent, taken_at, anchored).await?;
+        clear(&mut tx, self.handle.chain(), intent, taken_at, done).await?;
         tx.commit().await.map_err(StoreError::database(RESET))
     }
 
@@ -414,13 +363,13 @@ impl Sealer {
 
 const RESET: &str = "write down what became of a transaction";
 
-/// Takes back what was known of an intent's attempts and batches.
+/// Takes back what was known of an intent's attempts and of what it carries.
 async fn clear(
     tx: &mut Transaction<'static, Postgres>,
     chain: i64,
     intent: &Intent,
     taken_at: Option<i64>,
-    anchored: Option<bool>,
+    done: Option<bool>,
 ) -> Result<()> {
     sqlx::query(
         "UPDATE cofferdam.transactions SET outcome = CASE WHEN $3::bigint IS NULL THEN NULL \
@@ -435,26 +384,7 @@ async fn clear(
     .execute(&mut **tx)
     .await
     .map_err(StoreError::database(RESET))?;
-    sqlx::query(
-        "UPDATE cofferdam.postings SET anchored = $3, gas = NULL, fee = NULL \
-         WHERE chain_id = $1 AND intent = $2 \
-             AND (anchored IS DISTINCT FROM $3 OR gas IS NOT NULL)",
-    )
-    .bind(chain)
-    .bind(intent.id.as_slice())
-    .bind(anchored)
-    .execute(&mut **tx)
-    .await
-    .map_err(StoreError::database(RESET))?;
-    Ok(())
-}
-
-/// A sum in parts that differ by one at most and add up to it.
-fn shares(sum: U256, parts: usize) -> impl Iterator<Item = U256> {
-    let of = U256::from(parts.max(1));
-    let (each, rest) = (sum / of, sum % of);
-    let share = move |n: usize| each + U256::from(u8::from(U256::from(n) < rest));
-    (0..parts).map(share)
+    carried::clear(tx, chain, intent.id, done).await
 }
 
 fn wei(row: &PgRow, column: &'static str) -> Result<u128> {

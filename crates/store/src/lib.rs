@@ -5,9 +5,9 @@
 //!
 //! | handle | role | may |
 //! |---|---|---|
-//! | [`Sequencer`], [`Appender`] | `cofferdam_sequencer` | register tenants, append entries, chain the intake |
+//! | [`Sequencer`], [`Appender`] | `cofferdam_sequencer` | register tenants, append entries, chain the intake, keep signed policies |
 //! | [`Sealer`] | `cofferdam_sealer` | read entries tenant by tenant, write batches, keep the transactions' book |
-//! | [`Mirror`] | `cofferdam_indexer` | insert mirrored events blind, reconcile batches, rewind through a narrow door |
+//! | [`Mirror`] | `cofferdam_indexer` | insert mirrored events blind, reconcile batches and policies, rewind through a narrow door |
 //! | [`Reader`] | `cofferdam_reader` | read one tenant |
 //! | [`enqueue`] | the application's own | put entries into the intake, by one function, in its own transaction |
 //!
@@ -40,6 +40,7 @@ mod ledger;
 mod migrate;
 mod mirror;
 mod paths;
+mod policies;
 mod pool;
 mod progress;
 mod reader;
@@ -64,9 +65,10 @@ pub use incidents::{Incident, Standing};
 pub use intake::{BadIntakePosition, Drained, Intake, IntakePosition, StoppedIntake};
 pub use lease::{Leader, Leadership};
 pub use leaves::{LeafFault, Leaves};
-pub use ledger::{Attempt, Intent, Mined, Outcome};
+pub use ledger::{Attempt, Intent, Item, Mined, Outcome};
 pub use migrate::{MigrateReport, allow_enqueue, check_admin, migrate};
 pub use mirror::{Applied, Hole, Mirror, MirrorHead, MirrorState};
+pub use policies::{PolicyStage, PolicyTerms, Submission, SubmitPolicy, WaitingPolicy};
 pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
 pub use sealer::{Sealer, Totals};

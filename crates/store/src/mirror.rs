@@ -9,12 +9,14 @@ use sqlx::{Postgres, Transaction};
 
 use crate::{
     AnchoredEvent, Checkpoint, DatabaseUrl, Deployment, Result, StoreError, deployment,
+    policies::PublishedPolicy,
     pool::{Handle, Role},
     row::{RowExt, bigint},
 };
 
 mod columns;
 mod heads;
+mod policies;
 mod read;
 mod reconcile;
 mod state;
@@ -37,7 +39,8 @@ pub struct Applied {
     pub mirrored: u64,
     /// Sealed batches that an event confirmed.
     pub anchored: u64,
-    /// Registered tenants' events that contradict what was sealed; each halted its tenant.
+    /// Registered tenants' events that contradict what was sealed, which halted the tenant, or what was
+    /// handed in.
     pub incidents: u64,
 }
 
@@ -80,8 +83,8 @@ impl Mirror {
     /// `rows` are in the chain's order; `blocks` are the hashes to remember.
     ///
     /// A counter that does not go on where it was is a [`StoreError::Hole`], and nothing is written. An event of
-    /// a registered tenant that is not what we sealed halts that tenant and is an incident; events of
-    /// strangers are mirrored and left alone.
+    /// a registered tenant that is not what we sealed halts that tenant and is an incident, and a policy that
+    /// is not what it handed in is an incident; events of strangers are mirrored and left alone.
     pub async fn apply(
         &self,
         from: Option<Checkpoint>,
@@ -144,6 +147,11 @@ impl Mirror {
             applied.anchored = self.confirm(tx, &confirmed).await?;
             applied.incidents = self.report(tx, &findings).await?;
         }
+        let policies = rows.iter().filter(|row| {
+            row.event.table == MirrorTable::Policies && heads.is_registered(&row.tenant)
+        });
+        let policies = policies.map(PublishedPolicy::try_from).collect::<Result<Vec<_>>>()?;
+        applied.incidents += self.meet_policies(tx, &policies).await?;
         Ok(applied)
     }
 
@@ -194,6 +202,7 @@ impl Mirror {
         tx: &mut Transaction<'static, Postgres>,
         above: u64,
     ) -> Result<Vec<B256>> {
+        self.put_policies_back(tx, above).await?;
         let above = bigint(above, "block number")?;
         let gone = sqlx::query("SELECT tenant_id FROM cofferdam.rewind($1) AS tenant_id")
             .bind(above)

@@ -34,15 +34,19 @@ pub struct Stages {
     pub last_final: u64,
 }
 
-/// What a tenant's batches cost.
+/// What a tenant's batches and policies cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Batches that were anchored.
     pub batches: u64,
+    /// Policies that were published for it.
+    pub policies: u64,
     /// Their shares of the gas.
     pub gas: u64,
     /// Their shares of all fees, in wei.
     pub fee: U256,
+    /// What of that is the batches', in wei.
+    pub batch_fee: U256,
 }
 
 impl Sealer {
@@ -117,13 +121,18 @@ impl Sealer {
             .collect()
     }
 
-    /// What every tenant's batches cost; tenants without any are not in it.
+    /// What every tenant's batches and policies cost; tenants without any are not in it.
     pub async fn costs(&self) -> Result<HashMap<TenantId, Cost>> {
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(
-            "SELECT tenant_id, count(batch_index) FILTER (WHERE anchored) AS batches, \
-                 coalesce(sum(gas), 0)::bigint AS gas, coalesce(sum(fee), 0)::text AS fee \
-             FROM cofferdam.postings WHERE chain_id = $1 GROUP BY tenant_id",
+            "SELECT tenant_id, sum(batch) AS batches, sum(policy) AS policies, \
+                 coalesce(sum(gas), 0)::bigint AS gas, coalesce(sum(fee), 0)::text AS fee, \
+                 coalesce(sum(fee) FILTER (WHERE of_batch), 0)::text AS batch_fee \
+             FROM (SELECT tenant_id, true AS of_batch, (anchored IS TRUE)::int AS batch, 0 AS policy, gas, fee \
+                     FROM cofferdam.postings WHERE chain_id = $1 \
+                 UNION ALL SELECT tenant_id, false, 0, (published IS TRUE)::int, gas, fee \
+                     FROM cofferdam.policy_postings WHERE chain_id = $1) carried \
+             GROUP BY tenant_id",
         )
         .bind(self.handle.chain())
         .fetch_all(&mut *tx)
@@ -131,11 +140,16 @@ impl Sealer {
         .map_err(StoreError::database("sum up costs"))?;
         rows.iter()
             .map(|row| {
-                let fee = row.value::<String>("fee")?.parse();
+                let fee = |column| {
+                    let parsed = row.value::<String>(column)?.parse();
+                    parsed.map_err(|_| StoreError::Corrupt { column })
+                };
                 let cost = Cost {
                     batches: row.number("batches")?,
+                    policies: row.number("policies")?,
                     gas: row.number("gas")?,
-                    fee: fee.map_err(|_| StoreError::Corrupt { column: "fee" })?,
+                    fee: fee("fee")?,
+                    batch_fee: fee("batch_fee")?,
                 };
                 Ok((row.tenant()?, cost))
             })

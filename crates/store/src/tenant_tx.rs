@@ -464,7 +464,7 @@ pub(crate) fn anchored(row: &PgRow) -> Result<AnchoredEvent> {
     })
 }
 
-fn position(row: &PgRow) -> Result<LogPosition> {
+pub(crate) fn position(row: &PgRow) -> Result<LogPosition> {
     Ok(LogPosition {
         block_number: row.number("block_number")?,
         block_hash: row.hash("block_hash")?,

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 /// Control tables: readable across tenants by the daemon. A closed list; everything else is tenant data.
 const CONTROL: &str = "('deployments', 'tenants', 'heads', 'batches', 'transactions', 'checkpoints', \
                        'blocks', 'incidents', 'leases', 'finality', 'postings', 'arrivals', \
-                       'mirror_heads')";
+                       'mirror_heads', 'policy_submissions', 'policy_postings')";
 
 /// What the rules are about: ours, without the book of migrations, which nobody is granted.
 const OURS: &str = "c.relnamespace = 'cofferdam'::regnamespace";

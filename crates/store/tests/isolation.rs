@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use cofferdam_core::{Address, BatchIndex, Seq, mirror::MirrorTable};
 use cofferdam_store::{
-    Attempt, Finality, Mirror, Reader, Sealer, Sequencer, StoreError, allow_enqueue, enqueue,
+    Attempt, Finality, Item, Mirror, Reader, Sealer, Sequencer, StoreError, allow_enqueue, enqueue,
 };
 use common::{
-    CHAIN, Database, anchored, anchored_row, block, database, entries, entry, lead, position,
-    sample, tenant,
+    CHAIN, Database, anchored, anchored_row, block, database, entries, entry, lead, policy,
+    position, sample, tenant,
 };
 use futures::StreamExt;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -57,7 +57,13 @@ async fn populated() -> Database {
         let sealer = lead(&sealer).await;
         sealer.set_finality(Finality { head: 7, safe: 5, last_final: 3 }).await.expect("written");
         let attempt = Attempt { hash: block(7).hash, raw: vec![7].into(), max_fee: 2, tip: 1 };
-        let carried: Vec<_> = tenants.iter().map(|&byte| (tenant(byte), BatchIndex(0))).collect();
+        let mut carried = vec![];
+        for &byte in tenants {
+            let policy = policy(tenant(byte), 2);
+            sequencer.submit_policy(&policy).await.expect("submitted");
+            carried.push((tenant(byte), Item::Batch(BatchIndex(0))));
+            carried.push((tenant(byte), Item::Policy(policy.version)));
+        }
         let sender = Address::repeat_byte(7);
         sealer.record_intent(sender, 0, &attempt, &carried).await.expect("recorded");
     }

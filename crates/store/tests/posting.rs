@@ -5,9 +5,10 @@ mod common;
 use std::time::Duration;
 
 use alloy_primitives::U256;
-use cofferdam_core::{Address, B256, BatchIndex, Seq, TenantId};
+use cofferdam_core::{Address, B256, Seq, TenantId};
 use cofferdam_store::{
-    Attempt, Finality, Leadership, Mined, Mirror, Outcome, SealedBatch, Sealer, Stages, StoreError,
+    Attempt, Finality, Item, Leadership, Mined, Mirror, Outcome, SealedBatch, Sealer, Stages,
+    StoreError,
 };
 use common::{CHAIN, Database, anchored, anchored_row, block, database, entries, lead, tenant};
 
@@ -30,11 +31,11 @@ fn attempt(byte: u8, max_fee: u128) -> Attempt {
     Attempt { hash: B256::repeat_byte(byte), raw: vec![byte; 3].into(), max_fee, tip: 1 }
 }
 
-fn carried(batches: &[SealedBatch]) -> Vec<(TenantId, BatchIndex)> {
-    batches.iter().map(|batch| (batch.tenant, batch.index)).collect()
+fn carried(batches: &[SealedBatch]) -> Vec<(TenantId, Item)> {
+    batches.iter().map(|batch| (batch.tenant, Item::Batch(batch.index))).collect()
 }
 
-fn mined(byte: u8, anchored: Vec<(TenantId, BatchIndex)>) -> Mined {
+fn mined(byte: u8, done: Vec<(TenantId, Item)>) -> Mined {
     Mined {
         hash: B256::repeat_byte(byte),
         success: true,
@@ -44,7 +45,7 @@ fn mined(byte: u8, anchored: Vec<(TenantId, BatchIndex)>) -> Mined {
         effective_gas_price: 3,
         l1_fee: U256::from(40),
         operator_fee: U256::from(5),
-        anchored,
+        done,
     }
 }
 

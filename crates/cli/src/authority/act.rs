@@ -5,10 +5,10 @@ use alloy::{
     sol_types::SolCall,
 };
 use cofferdam_contracts::{
-    IMCPAgentRegistry, IPolicyRegistry, MCPAgentRegistry, PolicyRegistry, SmartAccount,
+    IMCPAgentRegistry, MCPAgentRegistry, PolicyRegistry, SmartAccount,
     signing::{
         Extend, Grant, PublishPolicy, Revoke, RevokeAgent, RevokePolicy, Verifier, domain,
-        typed_data,
+        publication, typed_data,
     },
 };
 use serde_json::Value;
@@ -109,19 +109,7 @@ impl Act {
     /// The registry's function, as anybody calls it with the authority's signature of the message.
     pub(crate) fn relayed(&self, signature: Bytes) -> Bytes {
         match self {
-            Self::Publish(m) => PolicyRegistry::publishCall {
-                tenantId: m.tenantId,
-                version: m.version,
-                policy: IPolicyRegistry::Policy {
-                    policyHash: m.policyHash,
-                    verdictSigner: m.verdictSigner,
-                    notBefore: m.notBefore,
-                    notAfter: m.notAfter,
-                },
-                deadline: m.deadline,
-                signature,
-            }
-            .abi_encode(),
+            Self::Publish(m) => publication(m, signature).abi_encode(),
             Self::RevokePolicy(m) => PolicyRegistry::revokeSignedCall {
                 tenantId: m.tenantId,
                 version: m.version,

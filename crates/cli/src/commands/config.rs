@@ -3,6 +3,7 @@
 use std::{fmt::Display, net::TcpListener, process::ExitCode};
 
 use alloy::{primitives::Address, providers::Provider};
+use cofferdam_anchorer::Anchorers;
 use cofferdam_contracts::Chain;
 use cofferdam_store::{Head, Mirror, Sealer, Sequencer};
 use eyre::Result;
@@ -114,8 +115,11 @@ async fn check(args: &run::Args) -> Findings {
         1 => "1 tenant".into(),
         n => format!("{n} tenants"),
     });
-    if let (Some(tenants), Some(key)) = (tenants, key) {
-        let anchorers = anchorers(&chain, &tenants, key.address()).await;
+    let signing = args.daemon.anchorers.load();
+    let signing =
+        found.note("anchorers' keys", signing, |keys| format!("{keys:?} sign, and do not pay"));
+    if let (Some(tenants), Some(key), Some(signing)) = (tenants, key, signing) {
+        let anchorers = anchorers(&chain, &tenants, key.address(), &signing).await;
         found.note("anchorer", anchorers, |()| "of every tenant that is not halted".into());
     }
     found
@@ -133,11 +137,12 @@ async fn database(args: &run::Args, chain: &Chain, sequencer: &Sequencer) -> Res
     Ok(heads)
 }
 
-/// Whether the contract lets this key anchor for these tenants.
-async fn anchorers(chain: &Chain, heads: &[Head], us: Address) -> Result<()> {
+/// Whether the contract lets this key, or one of those that sign, anchor for these tenants.
+async fn anchorers(chain: &Chain, heads: &[Head], us: Address, signing: &Anchorers) -> Result<()> {
     let ids: Vec<_> = heads.iter().map(|head| head.tenant).collect();
     let on_chain = chain.heads(&ids).await?;
-    let others = heads.iter().zip(on_chain).filter(|(_, on_chain)| on_chain.anchorer != us);
+    let ours = |anchorer| anchorer == us || signing.has(anchorer);
+    let others = heads.iter().zip(on_chain).filter(|(_, on_chain)| !ours(on_chain.anchorer));
     let others: Vec<_> = others.map(|(head, _)| &*head.name).collect();
     if !others.is_empty() {
         eyre::bail!(

@@ -56,6 +56,11 @@ mirrored event against what was sealed, and the contract's counters. While any o
                                there is none, somebody else anchors with the key: have the tenant's
                                authority name another anchorer
   different-batch              the same; what the chain has at that position stays there for good
+  policy-expired, -refused     have the tenant sign the policy again: `cofferdam policy submit`. It halts
+                               nothing, and neither do the two below
+  different-policy             something else has the version; have it signed as the next one
+  unknown-policy               ask the tenant whether it published that itself; if it did not, somebody else
+                               has its authority's key: `cofferdam policy revoke`
   hole                         the mirror lacks events that no RPC endpoint had: run `cofferdam index` with
                                another, --fallback-rpc-url
   reorg-below-final            `cofferdam index rebuild` mirrors the chain afresh

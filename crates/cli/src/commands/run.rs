@@ -1,9 +1,9 @@
 //! `cofferdam run` and `anchor`: the daemon and its first half.
 
-use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use alloy::primitives::{Address, U256};
-use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
+use cofferdam_anchorer::{Anchorer, Anchorers, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_indexer::Indexer;
 use cofferdam_store::{DatabaseUrl, Sealer, Sequencer, StoreError};
@@ -19,6 +19,7 @@ use crate::{
     amount,
     commands::index,
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
+    keys,
     output::{Output, counted},
     watch::{Watch, Watched},
     webhook::Webhook,
@@ -62,6 +63,35 @@ pub(crate) struct DaemonArgs {
     pub(crate) chain: ChainArgs,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
+    #[command(flatten)]
+    pub(crate) anchorers: AnchorersArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Tenants' anchorers")]
+pub(crate) struct AnchorersArgs {
+    /// A folder of encrypted keystores, one for each key that tenants name as their anchorer beside the
+    /// one that pays: it signs for them, and needs no funds
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "COFFERDAM_ANCHORERS",
+        requires = "anchorers_password_file"
+    )]
+    anchorers: Option<PathBuf>,
+
+    /// A file whose first line is the password of all of them
+    #[arg(long, value_name = "FILE", env = "COFFERDAM_ANCHORERS_PASSWORD_FILE")]
+    anchorers_password_file: Option<PathBuf>,
+}
+
+impl AnchorersArgs {
+    pub(crate) fn load(&self) -> Result<Anchorers> {
+        let (Some(dir), Some(password)) = (&self.anchorers, &self.anchorers_password_file) else {
+            return Ok(Anchorers::default());
+        };
+        Ok(Anchorers::new(keys::load_all(dir, &keys::password(password)?)?))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -253,6 +283,7 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
     }
     let report = anchorer.round(true).await?;
     let anchored: usize = report.posted.iter().map(|posted| posted.anchored).sum();
+    let published: usize = report.posted.iter().map(|posted| posted.published).sum();
     let gas: u64 = report.posted.iter().map(|posted| posted.gas_used).sum();
     let troubled: Vec<_> = report
         .troubled
@@ -260,15 +291,16 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
         .map(|(tenant, reason)| json!({ "tenantId": tenant, "reason": reason }))
         .collect();
     let mut text = format!(
-        "sealed {}, anchored {anchored} in {} for {gas} gas",
+        "sealed {}, anchored {anchored}, published {} in {} for {gas} gas",
         counted(report.sealed as u64, "batch", "batches"),
+        counted(published as u64, "policy", "policies"),
         counted(report.posted.len() as u64, "transaction", "transactions")
     );
     for (tenant, reason) in &report.troubled {
         text = format!("{text}\n{tenant}: {reason}");
     }
     let json = json!({
-        "sealed": report.sealed, "anchored": anchored, "transactions": report.posted.len(),
+        "sealed": report.sealed, "anchored": anchored, "published": published, "transactions": report.posted.len(),
         "gas": gas, "troubled": troubled,
     });
     output.result(&json, text);
@@ -293,7 +325,10 @@ async fn anchorer(
     let sender = Sender::new(chain.clone(), args.key.load(chain.chain_id())?);
     let payer = sender.address();
     let anchorer = Anchorer::new(sealer, sender, args.seal.policy());
-    Ok((anchorer.chaining(sequencer).posting(args.post.policy()), payer))
+    let registry = args.chain.deployment().policy_registry;
+    let anchorer = anchorer.chaining(sequencer).signing(args.anchorers.load()?);
+    let anchorer = anchorer.posting(args.post.policy()).publishing(registry);
+    Ok((anchorer, payer))
 }
 
 pub(crate) fn until_interrupted() -> watch::Receiver<bool> {

@@ -1,10 +1,10 @@
 //! `cofferdam status`: how far each tenant's entries have come.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
-use cofferdam_store::Sealer;
+use cofferdam_store::{PolicyStage, Sealer, Submission};
 use eyre::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     connect::{ChainArgs, DatabaseArgs},
@@ -18,7 +18,8 @@ Example:
   cofferdam status --json
 
 Each column counts the entries that are at least so far: sealed in a batch, posted in a transaction,
-included in a block that is mirrored, in a safe one, in a final one.
+included in a block that is mirrored, in a safe one, in a final one. Policies that were handed in stand with
+their version and how far it is: submitted, posted, included, safe, final, or failed.
 With --rpc-url (or RPC_URL) the contract's own counters stand beside the database's.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -52,11 +53,18 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Some(chain) => Some(chain.head().await?.number),
         None => None,
     };
+    let mut policies: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (policy, stage) in sealer.policies().await? {
+        policies.entry(policy.tenant).or_default().push((policy, stage));
+    }
     let mut rows = vec![];
     let mut tenants = vec![];
     for (head, on_chain) in heads.iter().zip(&on_chain) {
         let anchored = on_chain.as_ref().map(|head| head.entries);
         let stages = stages.get(&head.tenant).copied().unwrap_or_default();
+        let policies = policies.remove(&head.tenant).unwrap_or_default();
+        let of_policy =
+            |(policy, stage): &(Submission, _)| format!("{} {}", policy.version, word(stage));
         rows.push([
             head.name.clone(),
             grouped(head.next_seq.get()),
@@ -67,6 +75,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             grouped(stages.last_final),
             grouped(head.sealed_batches.get()),
             on_chain.as_ref().map_or("-".into(), |head| grouped(head.batches)),
+            policies.iter().map(of_policy).collect::<Vec<_>>().join(", "),
             head.halted.clone().unwrap_or_default(),
         ]);
         tenants.push(json!({
@@ -82,6 +91,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             "batches": head.sealed_batches.get(),
             "batchesOnChain": on_chain.as_ref().map(|head| head.batches),
             "anchorer": on_chain.as_ref().map(|head| head.anchorer),
+            "policies": policies.iter().map(described).collect::<Vec<_>>(),
             "halted": head.halted,
         }));
     }
@@ -95,6 +105,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         "final",
         "batches",
         "on chain",
+        "policies",
         "halted because",
     ];
     let mut text = table(headings, &rows);
@@ -158,4 +169,29 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         text,
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far a policy has come, in a word.
+fn word(stage: &PolicyStage) -> &'static str {
+    match stage {
+        PolicyStage::Submitted => "submitted",
+        PolicyStage::Posted => "posted",
+        PolicyStage::Included => "included",
+        PolicyStage::Safe => "safe",
+        PolicyStage::Final => "final",
+        PolicyStage::Failed(_) => "FAILED",
+    }
+}
+
+fn described((policy, stage): &(Submission, PolicyStage)) -> Value {
+    let failed = match stage {
+        PolicyStage::Failed(why) => Some(why),
+        _ => None,
+    };
+    json!({
+        "version": policy.version.get(),
+        "policyHash": policy.terms.policy_hash,
+        "stage": word(stage).to_lowercase(),
+        "failed": failed,
+    })
 }

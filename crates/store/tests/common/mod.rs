@@ -2,13 +2,13 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use cofferdam_core::{
-    Address, B256, BatchTiles, EntryHash, FieldName, TenantId,
+    Address, B256, BatchTiles, EntryHash, FieldName, PolicyVersion, TenantId,
     mirror::{Abi, MirrorEvent, Row, Value},
 };
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    AnchoredEvent, Checkpoint, DatabaseUrl, Leadership, LogPosition, NewEntry, SealedBatch, Sealer,
-    Sequencer, migrate,
+    AnchoredEvent, Checkpoint, DatabaseUrl, Leadership, LogPosition, NewEntry, PolicyTerms,
+    SealedBatch, Sealer, Sequencer, Submission, migrate,
 };
 use futures::TryStreamExt;
 
@@ -147,6 +147,22 @@ pub(crate) fn sample(
     let values = event.columns().map(value).collect();
     let time = 1_700_000_000 + position.block_number;
     Row { event, tenant: tenant.as_b256(), position, time, values }
+}
+
+/// A policy that a tenant handed in, as if it had signed that.
+pub(crate) fn policy(tenant: TenantId, version: u64) -> Submission {
+    Submission {
+        tenant,
+        version: PolicyVersion(version),
+        terms: PolicyTerms {
+            policy_hash: B256::repeat_byte(version as u8),
+            verdict_signer: Address::repeat_byte(3),
+            not_before: 1_700_000_000,
+            not_after: 1_800_000_000,
+        },
+        deadline: u64::MAX,
+        signature: vec![1; 65].into(),
+    }
 }
 
 /// A row of an event.

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use alloy::primitives::{Address, B256, keccak256};
+use alloy::primitives::{Address, B256, Bytes, keccak256};
 use cofferdam_contracts::{Chain, PolicyRegistry, signing::PublishPolicy};
 use cofferdam_core::TenantId;
 use eyre::{Result, WrapErr, bail};
@@ -19,9 +19,11 @@ mod revoke;
 mod show;
 mod sign;
 mod signed;
+mod submit;
 
 use self::signed::SignedPolicy;
 use crate::{
+    authority::RelayArgs,
     connect::{self, ChainArgs, DatabaseArgs},
     moment::{Moment, clock},
     output::Output,
@@ -32,6 +34,7 @@ use crate::{
 #[command(after_help = "\
 Example:
   cofferdam policy publish policy.json --tenant acme --verdict-signer 0x… --not-after +90d
+  cofferdam policy submit --signed signed.json
   cofferdam policy show --tenant acme")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -43,6 +46,7 @@ enum Command {
     Hash(HashArgs),
     Sign(sign::Args),
     Publish(publish::Args),
+    Submit(submit::Args),
     Revoke(revoke::Args),
     Show(show::Args),
 }
@@ -64,6 +68,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         }
         Command::Sign(args) => sign::run(args, output).await,
         Command::Publish(args) => publish::run(args, output).await,
+        Command::Submit(args) => submit::run(args, output).await,
         Command::Revoke(args) => revoke::run(args, output).await,
         Command::Show(args) => show::run(args, output).await,
     }
@@ -97,11 +102,12 @@ struct Terms {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["verdict_signer", "not_after", "not_before", "version", "tenant", "deadline"]
+        conflicts_with_all = ["verdict_signer", "not_after", "not_before", "version", "deadline"]
     )]
     signed: Option<PathBuf>,
 
-    /// The tenant: its id, its authority's address, or its name in the operator's database
+    /// The tenant: its id, its authority's address, or its name in the operator's database; beside a signed
+    /// policy, whose it must be
     #[arg(long, value_name = "TENANT", required_unless_present = "signed")]
     tenant: Option<String>,
 }
@@ -143,10 +149,51 @@ impl Terms {
         })
     }
 
-    /// The signed policy that is given, which must be of the document if that is given too.
-    fn read_signed(&self) -> Result<Option<SignedPolicy>> {
+    /// The message, and its whole signature where one is given, in a file or by itself.
+    async fn signed(
+        &self,
+        chain: &Chain,
+        options: &ChainArgs,
+        database: &DatabaseArgs,
+        relay: &RelayArgs,
+    ) -> Result<(PublishPolicy, Option<Bytes>)> {
+        let Some(policy) = self.read_signed(options, database).await? else {
+            let message = self.message(Some(chain), options, database, relay.deadline).await?;
+            return Ok((message, relay.signature.clone()));
+        };
+        if relay.signature.is_some() {
+            bail!("--signed holds its signature; leave --signature out");
+        }
+        policy.demand(chain.chain_id(), chain.contract())?;
+        let Some(signature) = policy.signature() else {
+            bail!(
+                "the signed policy has {} of the signatures it needs; another principal of the account has to \
+                 sign it: `cofferdam policy sign --signed`",
+                policy.signers().count()
+            );
+        };
+        Ok((policy.message.clone(), Some(signature.clone())))
+    }
+
+    /// The signed policy that is given, which must be of the document and the tenant if these are given
+    /// too.
+    async fn read_signed(
+        &self,
+        options: &ChainArgs,
+        database: &DatabaseArgs,
+    ) -> Result<Option<SignedPolicy>> {
         let Some(path) = &self.signed else { return Ok(None) };
         let policy = SignedPolicy::read(path)?;
+        if let Some(tenant) = &self.tenant {
+            let id = connect::tenant_id(tenant, database, options).await?;
+            if id.as_b256() != policy.message.tenantId {
+                bail!(
+                    "{} is of tenant {}, not of {tenant} ({id})",
+                    path.display(),
+                    policy.message.tenantId
+                );
+            }
+        }
         if let Some(file) = &self.file {
             let (ours, signed) = (hash(file)?, policy.message.policyHash);
             if ours != signed {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cofferdam_contracts::signing::PublishPolicy;
 use cofferdam_core::TenantId;
-use eyre::{Result, bail};
+use eyre::Result;
 use serde_json::json;
 
 use super::Terms;
@@ -51,28 +51,9 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let registry = args.chain.deployment().policy_registry;
     let mut hands =
         Hands::new(&args.chain, registry, args.key, &args.cosigner, &args.relay).await?;
-    let chain = &hands.chain;
-    let message = match args.terms.read_signed()? {
-        Some(_) if hands.signature.is_some() => {
-            bail!("--signed holds its signature; leave --signature out")
-        }
-        Some(policy) => {
-            policy.demand(chain.chain_id(), registry)?;
-            let Some(signature) = policy.signature() else {
-                bail!(
-                    "the signed policy has {} of the signatures it needs; another principal of the account has to \
-                     sign it: `cofferdam policy sign --signed`",
-                    policy.signers().count()
-                );
-            };
-            hands.signature = Some(signature.clone());
-            policy.message
-        }
-        None => {
-            let deadline = args.relay.deadline;
-            args.terms.message(Some(chain), &args.chain, &args.database, deadline).await?
-        }
-    };
+    let (message, signature) =
+        args.terms.signed(&hands.chain, &args.chain, &args.database, &args.relay).await?;
+    hands.signature = signature;
 
     let PublishPolicy { version, policyHash: hash, .. } = message;
     let tenant = TenantId::try_from(message.tenantId)?;

@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Some(_) => Some(args.chain.connect_to(registry).await?),
         None => None,
     };
-    let given = args.terms.read_signed()?;
+    let given = args.terms.read_signed(&args.chain, &args.database).await?;
     let chain_id = match (&chain, args.chain.chain_id, &given) {
         (Some(chain), _, _) => chain.chain_id(),
         (None, Some(id), _) => id,
