@@ -614,8 +614,16 @@ async fn what_an_op_stack_chain_takes_beside_is_asked_where_it_can_be() {
     let ask = ground.chain.provider();
     let sent = json!({ "from": ANCHORER, "to": ANCHORER });
     let hash: B256 = ask.raw_request("eth_sendTransaction".into(), [sent]).await.unwrap();
-    let mut receipt: Value =
-        ask.raw_request("eth_getTransactionReceipt".into(), [hash]).await.unwrap();
+    // Anvil answers before it has mined.
+    let mut receipt = Value::Null;
+    for _ in 0..500 {
+        receipt = ask.raw_request("eth_getTransactionReceipt".into(), [hash]).await.unwrap();
+        if receipt.is_object() {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(receipt.is_object(), "not mined: {hash}");
     receipt["operatorFeeScalar"] = json!("0x1");
     let rpc = Rpc::start(vec![ground.anvil.rpc_url().clone()]).await;
     let chain = Chain::connect(&rpc.url().clone().into(), Expected::default()).await.unwrap();
