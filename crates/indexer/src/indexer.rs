@@ -18,7 +18,8 @@ use tracing::{debug, error, info, warn};
 use crate::{
     Endpoints, IndexError, IndexMetrics,
     audit::Unchecked,
-    endpoint::{At, Link, is_no_tag},
+    blocks::{At, Link},
+    refusal::is_no_tag,
     repair::Missing,
     source::{Part, Source, UNSETTLED},
 };
