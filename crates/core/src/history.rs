@@ -2,7 +2,7 @@
 //! batches.
 
 use crate::{
-    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, TreeHash, root_from_path,
+    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, root_from_path,
     tree::{append, fold},
 };
 use alloy_primitives::B256;
@@ -106,23 +106,20 @@ impl History {
 
     /// Appends the next batch and returns its index.
     pub fn append(&mut self, commitment: BatchCommitment) -> Result<BatchIndex, HistoryError> {
-        let index = self.batches;
-        self.batches = index.checked_add(1).ok_or(HistoryError::Full)?;
-        append::<HistoryTree>(&mut self.peaks, index, commitment.into());
-        Ok(BatchIndex(index))
+        self.append_completing(commitment, |_| ())
     }
 
-    /// The nodes that the next batch would complete: the roots of the full trees of 2, 4, 8, … batches
-    /// that end with it. A node never changes once it is complete.
-    pub fn completed(&self, commitment: BatchCommitment) -> Vec<B256> {
-        let merging = self.peaks.iter().rev().take(self.batches.trailing_ones() as usize);
-        let mut node = commitment.into();
-        merging
-            .map(|left| {
-                node = HistoryTree::node(left, &node);
-                node
-            })
-            .collect()
+    /// The same, and tells the nodes that the batch completes: the roots of the full trees of 2, 4, 8, …
+    /// batches that end with it. A node never changes once it is complete.
+    pub fn append_completing(
+        &mut self,
+        commitment: BatchCommitment,
+        completed: impl FnMut(B256),
+    ) -> Result<BatchIndex, HistoryError> {
+        let index = self.batches;
+        self.batches = index.checked_add(1).ok_or(HistoryError::Full)?;
+        append::<HistoryTree>(&mut self.peaks, index, commitment.into(), completed);
+        Ok(BatchIndex(index))
     }
 
     /// The root: the peaks folded from the right; zero while empty.

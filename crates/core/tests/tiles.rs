@@ -81,11 +81,11 @@ fn a_path_from_completed_nodes_is_that_of_the_whole_history() {
         leaves(BATCHES).into_iter().map(|leaf| (*leaf.as_bytes()).into()).collect();
     let (mut history, mut nodes) = (History::new(), HashMap::new());
     for (last, commitment) in (0..).zip(&commitments) {
-        let completed = history.completed(*commitment);
-        for (height, node) in (0..).zip([(*commitment).into()].into_iter().chain(completed)) {
+        let mut completed = vec![(*commitment).into()];
+        history.append_completing(*commitment, |node| completed.push(node)).unwrap();
+        for (height, node) in (0..).zip(completed) {
             nodes.insert((height, BatchIndex(last)), node);
         }
-        history.append(*commitment).unwrap();
     }
     for batches in 1..=BATCHES {
         let whole = HistoryMerkle::new(&commitments[..batches as usize]);

@@ -143,8 +143,12 @@ impl Endpoint {
     /// What an answer to `eth_getLogs` holds.
     pub(crate) fn logs<'a>(&self, text: &'a [u8]) -> Result<LogsAnswer<'a>, IndexError> {
         let what = "read logs";
-        let answer: LogsAnswer<'_> = serde_json::from_slice(text)
-            .map_err(|error| self.error(what, Refusal::Nonsense, error))?;
+        let nonsense =
+            |error: &dyn fmt::Display| self.error(what, Refusal::Nonsense, error.to_string());
+        // As text at once, and not string by string.
+        let text = str::from_utf8(text).map_err(|error| nonsense(&error))?;
+        let answer: LogsAnswer<'_> =
+            serde_json::from_str(text).map_err(|error| nonsense(&error))?;
         match &answer {
             LogsAnswer { error: Some(error), .. } => {
                 let words = format_args!("{} ({})", error.message, error.code);

@@ -30,6 +30,7 @@ mod blocks;
 mod endpoint;
 mod endpoints;
 mod error;
+mod follow;
 mod indexer;
 mod metrics;
 mod packed;

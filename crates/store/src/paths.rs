@@ -48,13 +48,15 @@ impl TenantTx {
         }))
     }
 
-    /// The mirrored batch that an entry is in, or the last one before it.
+    /// The mirrored batch that an entry was sealed into, or the last one before it.
     async fn anchored_with(&mut self, seq: Seq) -> Result<Option<AnchoredEvent>> {
         let row = sqlx::query(concat!(
             "SELECT ",
             anchored_columns!(),
-            " FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
-             ORDER BY first_seq DESC LIMIT 1"
+            " FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = ( \
+                 SELECT b.batch_index FROM cofferdam.batches b \
+                 WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.first_seq <= $3 \
+                 ORDER BY b.first_seq DESC LIMIT 1)"
         ))
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())

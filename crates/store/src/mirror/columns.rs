@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use cofferdam_core::mirror::{Abi, MIRRORED, MirrorEvent, MirrorTable, Row, Value};
 use sqlx::{
-    AssertSqlSafe, Encode, Postgres, Transaction, Type,
+    Arguments, AssertSqlSafe, Encode, Postgres, Transaction, Type,
     encode::IsNull,
     error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgTypeInfo, types::Oid},
+    postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, types::Oid},
 };
 
 use crate::{Result, StoreError, row::bigint};
@@ -77,8 +77,11 @@ pub(super) struct Column {
 }
 
 impl Column {
-    fn new(kind: Kind) -> Self {
-        Self { kind, count: 0, nulls: false, elements: Vec::new() }
+    /// With room for so many hashes.
+    fn new(kind: Kind, count: usize) -> Self {
+        let longest = if kind == Kind::Bytea { 32 } else { 8 };
+        let elements = Vec::with_capacity(count * (4 + longest));
+        Self { kind, count: 0, nulls: false, elements }
     }
 
     fn null(&mut self) {
@@ -186,10 +189,11 @@ impl Statement {
         let arrays: Vec<_> = columns
             .iter()
             .enumerate()
-            .map(|(n, (_, kind))| format!("${}::{}[]", n + 2, kind.name()))
+            .map(|(n, (_, kind))| format!("unnest(${}::{}[])", n + 2, kind.name()))
             .collect();
+        // In step with each other, and without a copy of all of them in between as there is of a FROM.
         let sql = format!(
-            "INSERT INTO cofferdam.{} (chain_id, {}) SELECT $1, u.* FROM UNNEST({}) u",
+            "INSERT INTO cofferdam.{} (chain_id, {}) SELECT $1, {}",
             table.name(),
             names.join(", "),
             arrays.join(", ")
@@ -205,21 +209,29 @@ impl Statement {
     }
 }
 
-/// Writes rows, all tables in one statement each, with the nodes that each row completes.
-pub(super) async fn insert(
-    tx: &mut Transaction<'static, Postgres>,
-    chain: i64,
-    rows: &[Row],
-    nodes: &[Option<Vec<u8>>],
-) -> Result<u64> {
-    let mut written = 0;
+/// The rows of one table, as they are sent.
+#[derive(Debug)]
+pub(super) struct Insert {
+    sql: &'static str,
+    arguments: PgArguments,
+}
+
+/// Rows, each with the nodes that it completes, table by table.
+pub(super) fn inserts(chain: i64, rows: &[Row], nodes: &[Option<Vec<u8>>]) -> Result<Vec<Insert>> {
+    let mut inserts = vec![];
     for table in MirrorTable::ALL {
+        let of_table = rows.iter().zip(nodes).filter(|(row, _)| row.event.table == table);
+        let mut of_table: Vec<_> = of_table.collect();
+        if of_table.is_empty() {
+            continue;
+        }
+        // Those of one tenant lie next to each other in the key's index.
+        of_table.sort_by_key(|(row, _)| row.tenant);
         let statement = Statement::of(table);
-        let mut columns: Vec<Column> = vec![];
-        for (row, nodes) in rows.iter().zip(nodes).filter(|(row, _)| row.event.table == table) {
-            if columns.is_empty() {
-                columns = statement.columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
-            }
+        let columns = statement.columns.iter();
+        let mut columns: Vec<_> =
+            columns.map(|(_, kind)| Column::new(*kind, of_table.len())).collect();
+        for (row, nodes) in of_table {
             push(&mut columns, statement, row)?;
             if let (MirrorTable::Anchored, Some(column)) = (table, columns.last_mut()) {
                 match nodes {
@@ -228,18 +240,30 @@ pub(super) async fn insert(
                 }
             }
         }
-        if columns.is_empty() {
-            continue;
-        }
-        // Made of this program's own names alone.
-        let mut query = sqlx::query(AssertSqlSafe(statement.sql.as_str())).bind(chain);
-        for column in columns {
-            query = query.bind(column);
-        }
-        let done = query.execute(&mut **tx).await.map_err(StoreError::database("mirror events"))?;
-        written += done.rows_affected();
+        inserts.push(Insert::new(&statement.sql, chain, columns)?);
     }
-    Ok(written)
+    Ok(inserts)
+}
+
+impl Insert {
+    fn new(sql: &'static str, chain: i64, columns: Vec<Column>) -> Result<Self> {
+        let encode = |error| StoreError::database("encode events")(sqlx::Error::Encode(error));
+        let mut arguments = PgArguments::default();
+        arguments.reserve(1 + columns.len(), columns.iter().map(Column::size_hint).sum());
+        arguments.add(chain).map_err(encode)?;
+        for column in columns {
+            arguments.add(column).map_err(encode)?;
+        }
+        Ok(Self { sql, arguments })
+    }
+
+    /// Writes them; returns how many there were.
+    pub(super) async fn execute(self, tx: &mut Transaction<'static, Postgres>) -> Result<u64> {
+        // Made of this program's own names alone.
+        let query = sqlx::query_with(AssertSqlSafe(self.sql), self.arguments);
+        let done = query.execute(&mut **tx).await.map_err(StoreError::database("mirror events"))?;
+        Ok(done.rows_affected())
+    }
 }
 
 fn push(columns: &mut [Column], statement: &Statement, row: &Row) -> Result<()> {
