@@ -63,9 +63,9 @@ impl Batch {
 }
 
 /// The [`Batch::commitment`] of each, hashed together.
-pub fn batch_commitments<'a>(of: impl IntoIterator<Item = &'a Batch>) -> Vec<BatchCommitment> {
-    let mut messages = Messages::default();
-    of.into_iter().for_each(|batch| batch.message(|parts| messages.push(COMMITMENT, parts)));
+pub fn batch_commitments(of: &[Batch]) -> Vec<BatchCommitment> {
+    let mut messages = Messages::with_capacity(of.len(), 97);
+    of.iter().for_each(|batch| batch.message(|parts| messages.push(COMMITMENT, parts)));
     messages.hashes().into_iter().map(BatchCommitment::from).collect()
 }
 

@@ -84,18 +84,11 @@ pub fn verify_inclusion<H: TreeHash>(
 
 /// Appends a leaf to a tree of `size` leaves that is kept as its peaks, highest first: as a binary
 /// counter carries, every trailing one bit is a peak that merges into the new one.
-/// `completed` is told the nodes above the leaf that are full with it, from below.
-pub(crate) fn append<H: TreeHash>(
-    peaks: &mut Vec<H::Digest>,
-    size: u64,
-    leaf: H::Digest,
-    mut completed: impl FnMut(H::Digest),
-) {
+pub(crate) fn append<H: TreeHash>(peaks: &mut Vec<H::Digest>, size: u64, leaf: H::Digest) {
     let mut node = leaf;
     for _ in 0..size.trailing_ones() {
         if let Some(left) = peaks.pop() {
             node = H::node(&left, &node);
-            completed(node);
         }
     }
     peaks.push(node);

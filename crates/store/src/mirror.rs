@@ -80,7 +80,8 @@ impl Mirror {
     /// but the ranges that `counters` counted may be written in between; whoever writes something else moves
     /// the checkpoint, and what was counted is refused.
     ///
-    /// A counter that does not go on where it was is a [`StoreError::Hole`].
+    /// A counter that does not go on where it was is a [`StoreError::Hole`]; after an error `counters` are of no
+    /// use any more.
     pub async fn count(&self, counters: &mut Counters, rows: Vec<Row>) -> Result<Counted> {
         let mut tx = self.handle.begin().await?;
         counters.count_in(&mut tx, self.handle.chain(), rows).await

@@ -220,7 +220,7 @@ impl BundleCheck {
         }
         let hash = entry_hash(batch.tenant, seq, entry.previous, entry.commitment);
         let position = seq.get() - batch.first_seq.get();
-        append::<BatchTree>(peaks, position, hash.into(), |_| ());
+        append::<BatchTree>(peaks, position, hash.into());
         (self.previous, self.next_seq) = (hash, seq.get() + 1);
         if position + 1 < batch.count {
             return Ok(());

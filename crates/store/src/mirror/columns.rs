@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use alloy_primitives::B256;
 use cofferdam_core::mirror::{Abi, MIRRORED, MirrorEvent, MirrorTable, Row, Value};
 use sqlx::{
     Arguments, AssertSqlSafe, Encode, Postgres, Transaction, Type,
@@ -97,8 +98,16 @@ impl Column {
         self.elements.extend_from_slice(bytes);
     }
 
+    /// The same of a length that the compiler knows, as most are: one copy of it.
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.count += 1;
+        self.elements.reserve(4 + N);
+        self.elements.extend_from_slice(&(N as u32).to_be_bytes());
+        self.elements.extend_from_slice(&bytes);
+    }
+
     fn int(&mut self, value: u64) -> Result<()> {
-        self.bytes(&bigint(value, "a number of an event")?.to_be_bytes());
+        self.array(bigint(value, "a number of an event")?.to_be_bytes());
         Ok(())
     }
 
@@ -123,12 +132,12 @@ impl Column {
 
     fn value(&mut self, value: &Value) -> Result<()> {
         match value {
-            Value::Word(word) => self.bytes(word.as_slice()),
-            Value::Address(address) => self.bytes(address.as_slice()),
+            Value::Word(word) => self.array(word.0),
+            Value::Address(address) => self.array(address.into_array()),
             Value::Int(number) => self.int(*number)?,
             Value::Amount(amount) => self.amount(*amount),
-            Value::Bool(truth) => self.bytes(&[u8::from(*truth)]),
-            Value::Selector(selector) => self.bytes(selector),
+            Value::Bool(truth) => self.array([u8::from(*truth)]),
+            Value::Selector(selector) => self.array(*selector),
             Value::Bytes(bytes) => self.bytes(bytes),
         }
         Ok(())
@@ -216,12 +225,19 @@ pub(super) struct Insert {
     arguments: PgArguments,
 }
 
-/// Rows, each with the nodes that it completes, table by table.
-pub(super) fn inserts(chain: i64, rows: &[Row], nodes: &[Option<Vec<u8>>]) -> Result<Vec<Insert>> {
+/// Rows, table by table, and the nodes that each batch completes, in the order of the batches.
+pub(super) fn inserts(
+    chain: i64,
+    rows: &[Row],
+    nodes: Vec<Option<Vec<B256>>>,
+) -> Result<Vec<Insert>> {
+    let mut nodes = nodes.into_iter();
     let mut inserts = vec![];
     for table in MirrorTable::ALL {
-        let of_table = rows.iter().zip(nodes).filter(|(row, _)| row.event.table == table);
-        let mut of_table: Vec<_> = of_table.collect();
+        let of_table = rows.iter().filter(|row| row.event.table == table);
+        let mut of_table: Vec<_> = of_table
+            .map(|row| (row, (table == MirrorTable::Anchored).then(|| nodes.next()?).flatten()))
+            .collect();
         if of_table.is_empty() {
             continue;
         }
@@ -235,7 +251,7 @@ pub(super) fn inserts(chain: i64, rows: &[Row], nodes: &[Option<Vec<u8>>]) -> Re
             push(&mut columns, statement, row)?;
             if let (MirrorTable::Anchored, Some(column)) = (table, columns.last_mut()) {
                 match nodes {
-                    Some(nodes) => column.bytes(nodes),
+                    Some(nodes) => column.bytes(&nodes.concat()),
                     None => column.null(),
                 }
             }
@@ -270,11 +286,11 @@ fn push(columns: &mut [Column], statement: &Statement, row: &Row) -> Result<()> 
     let at = &row.position;
     let (common, own) = columns.split_at_mut(COMMON.len());
     if let [tenant, number, hash, time, transaction, index] = common {
-        tenant.bytes(row.tenant.as_slice());
+        tenant.array(row.tenant.0);
         number.int(at.block_number)?;
-        hash.bytes(at.block_hash.as_slice());
+        hash.array(at.block_hash.0);
         time.int(row.time)?;
-        transaction.bytes(at.tx_hash.as_slice());
+        transaction.array(at.tx_hash.0);
         index.int(at.log_index)?;
     }
     let of_event = MIRRORED.iter().position(|event| std::ptr::eq(event, row.event));

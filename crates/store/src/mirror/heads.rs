@@ -7,7 +7,7 @@ use std::{
 
 use alloy_primitives::{B256, map::B256Map};
 use cofferdam_core::{
-    Batch, BatchCommitment, BatchIndex, History, Seq, batch_commitments,
+    Batch, BatchIndex, History, Seq, batch_commitments,
     mirror::{MirrorTable, Row, Value},
 };
 use sqlx::{Postgres, Transaction, postgres::PgRow};
@@ -57,9 +57,8 @@ pub struct Hole {
 }
 
 impl MirrorHead {
-    /// Counts a row, which is of this batch if it is one; returns the nodes of the history that it completes,
-    /// where the history is known.
-    fn advance(&mut self, row: &Row, batch: Option<Anchored>) -> Result<Option<Vec<u8>>> {
+    /// Counts a row, which is of this batch if it is one. The history does not grow yet.
+    fn advance(&mut self, row: &Row, batch: Option<&Batch>) -> Result<()> {
         let hole = |table, expected, found| {
             let block_number = row.position.block_number;
             StoreError::Hole(Hole { tenant: self.tenant, table, expected, found, block_number })
@@ -68,7 +67,7 @@ impl MirrorHead {
         let table = row.event.table;
         let (next, found) = match table {
             MirrorTable::Anchored => {
-                let Some(Anchored { batch, commitment }) = batch else { return Ok(None) };
+                let Some(batch) = batch else { return Ok(()) };
                 if batch.index.get() != self.batches {
                     return Err(hole(table, self.batches, batch.index.get()));
                 }
@@ -77,12 +76,7 @@ impl MirrorHead {
                 }
                 self.batches += 1;
                 self.entries = self.entries.saturating_add(batch.count);
-                let Some(history) = &mut self.history else { return Ok(None) };
-                let mut nodes = vec![];
-                history
-                    .append_completing(commitment, |node| nodes.extend_from_slice(node.as_slice()))
-                    .map_err(|_| hole(table, 0, 0))?;
-                return Ok(Some(nodes));
+                return Ok(());
             }
             MirrorTable::AnchorerSet => (&mut self.anchorers, counter("nonce")?),
             // A version of 1 is the first: what comes after n is n + 1.
@@ -90,17 +84,10 @@ impl MirrorHead {
             MirrorTable::Scopes => (&mut self.scopes, counter("event_index")?),
             MirrorTable::Described => (&mut self.agent_events, counter("agent_nonce")?),
             MirrorTable::AccountEvents => (&mut self.account_events, counter("event_index")?),
-            MirrorTable::Skipped => return Ok(None),
+            MirrorTable::Skipped => return Ok(()),
         };
-        step(next, found).map_err(|expected| hole(table, expected, found))?;
-        Ok(None)
+        step(next, found).map_err(|expected| hole(table, expected, found))
     }
-}
-
-/// A batch that a row tells of.
-struct Anchored {
-    batch: Batch,
-    commitment: BatchCommitment,
 }
 
 /// Moves a counter past `found`, or says what should have come.
@@ -190,15 +177,12 @@ impl Counters {
         let batches = rows.iter().filter(|row| row.event.table == MirrorTable::Anchored);
         let batches = batches.map(|row| Ok(AnchoredEvent::try_from(row)?.batch()));
         let batches = batches.collect::<Result<Vec<_>>>()?;
-        let mut commitments = batches.iter().copied().zip(batch_commitments(&batches));
-        let mut nodes = Vec::with_capacity(rows.len());
+        let mut next = batches.iter();
         for row in &rows {
-            let of_row = (row.event.table == MirrorTable::Anchored).then(|| commitments.next());
-            let batch = of_row.flatten().map(|(batch, commitment)| Anchored { batch, commitment });
-            nodes.push(match self.heads.get_mut(&row.tenant) {
-                Some(head) => head.advance(row, batch)?,
-                None => None,
-            });
+            let batch = (row.event.table == MirrorTable::Anchored).then(|| next.next()).flatten();
+            if let Some(head) = self.heads.get_mut(&row.tenant) {
+                head.advance(row, batch)?;
+            }
             let Some(agent) = row.forfeiter() else { continue };
             if let Some(head) = self.heads.get_mut(&agent.into_word()) {
                 let column = "agent_nonce";
@@ -210,9 +194,42 @@ impl Counters {
                 })?;
             }
         }
+        let nodes = self.grow(&batches)?;
         let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
-        let inserts = columns::inserts(chain, &rows, &nodes)?;
+        let inserts = columns::inserts(chain, &rows, nodes)?;
         Ok(Counted { rows: rows.into(), inserts, heads })
+    }
+
+    /// Lets the histories grow by these batches. Returns, for each, the nodes that it completes, where the
+    /// history is known.
+    fn grow(&mut self, batches: &[Batch]) -> Result<Vec<Option<Vec<B256>>>> {
+        let commitments = batch_commitments(batches);
+        let mut order: Vec<usize> = (0..batches.len()).collect();
+        order.sort_by_key(|at| batches[*at].tenant);
+        let sorted: Vec<_> = order.iter().map(|at| commitments[*at]).collect();
+        let (mut of_tenant, mut start) = (B256Map::default(), 0);
+        for some in order.chunk_by(|a, b| batches[*a].tenant == batches[*b].tenant) {
+            of_tenant.insert(batches[some[0]].tenant.as_b256(), start..start + some.len());
+            start += some.len();
+        }
+        let known = self.heads.iter_mut().filter_map(|(tenant, head)| {
+            Some((head.history.as_mut()?, of_tenant.get(tenant)?.clone()))
+        });
+        let (histories, ranges): (Vec<_>, Vec<_>) = known.unzip();
+        let mut growing: Vec<_> = histories
+            .into_iter()
+            .zip(&ranges)
+            .map(|(history, range)| (history, &sorted[range.clone()]))
+            .collect();
+        let completed = History::append_together(&mut growing);
+        let completed = completed.map_err(|_| StoreError::Corrupt { column: "peaks" })?;
+        let mut nodes = vec![None; batches.len()];
+        for (range, completed) in ranges.into_iter().zip(completed) {
+            for (at, of_batch) in order[range].iter().zip(completed) {
+                nodes[*at] = Some(of_batch);
+            }
+        }
+        Ok(nodes)
     }
 
     /// Counts rows, in the chain's order, from where the counters stand in this transaction if they are of
