@@ -64,21 +64,22 @@ impl TenantTx {
 
     /// What is stored of the mirrored batch that an entry is in, or of the last one before it.
     async fn place(&mut self, seq: Seq) -> Result<Option<Place>> {
-        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it.
+        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it. Tiles by a
+        // subquery, since a join reads all of the tenant's batches.
         let row = sqlx::query(concat!(
-            "SELECT a.*, b.tiles, h.batches, h.peaks, \
+            "SELECT a.*, h.batches, h.peaks, \
                  (SELECT string_agg(e.entry_hash, '' ORDER BY e.seq) FROM cofferdam.entries e \
                      WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq >= tile.first \
                          AND e.seq < least(tile.first + size.leaves, a.first_seq + a.count)) AS leaves \
              FROM (SELECT ",
             anchored_columns!(),
-            " FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
+            ", (SELECT b.tiles FROM cofferdam.batches b WHERE b.tenant_id = $1 AND b.chain_id = $2 \
+                     AND b.batch_index = anchored.batch_index) AS tiles \
+                 FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
                  ORDER BY first_seq DESC LIMIT 1) a \
-             LEFT JOIN cofferdam.batches b ON b.tenant_id = $1 AND b.chain_id = $2 \
-                 AND b.batch_index = a.batch_index \
              LEFT JOIN cofferdam.mirror_heads h ON h.tenant_id = $1 AND h.chain_id = $2 \
                  AND h.peaks IS NOT NULL, \
-             LATERAL (SELECT CASE WHEN b.tiles IS NULL THEN greatest(a.count, 1) ELSE $4 END AS leaves) size, \
+             LATERAL (SELECT CASE WHEN a.tiles IS NULL THEN greatest(a.count, 1) ELSE $4 END AS leaves) size, \
              LATERAL (SELECT $3 - ($3 - a.first_seq) % size.leaves AS first) tile"
         ))
         .bind(self.tenant().as_b256().0)
