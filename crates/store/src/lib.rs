@@ -73,7 +73,7 @@ pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
 pub use sealer::{Sealer, Totals};
 pub use sequencer::{AddTenant, Sequencer};
-pub use tamper::flip_one_bit;
+pub use tamper::{Kept, flip_kept, flip_one_bit};
 pub use tenant_tx::TenantTx;
 pub use types::{
     AnchoredAt, AnchoredEvent, Checkpoint, Deployment, Head, SealPolicy, SealSettings, SealedBatch,
