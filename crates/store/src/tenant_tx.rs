@@ -261,6 +261,43 @@ impl TenantTx {
         self.seal_batch(first_seq, count, 0, root).await
     }
 
+    /// Takes the next batch over from its event, as after a restore that lost the seal and not the
+    /// entries; halted or not, since that is what an operator decides on. The caller has checked that the
+    /// entries give the event's root.
+    pub async fn adopt_batch(&mut self, event: &AnchoredEvent) -> Result<()> {
+        let (first, end) = (event.first_seq.get(), event.first_seq.get() + event.count);
+        let written = sqlx::query(
+            "WITH head AS (UPDATE cofferdam.heads SET sealed_seq = $5, \
+                 sealed_batches = sealed_batches + 1, \
+                 unsealed_bytes = CASE WHEN $5 < next_seq THEN unsealed_bytes ELSE 0 END, \
+                 oldest_unsealed_at = CASE WHEN $5 < next_seq THEN oldest_unsealed_at END \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND sealed_batches = $3 AND sealed_seq = $4 \
+                     AND $5 <= next_seq RETURNING sealed_seq) \
+             INSERT INTO cofferdam.batches (tenant_id, chain_id, batch_index, first_seq, count, root, \
+                 anchored_at, block_number, block_hash, tx_hash, log_index) \
+             SELECT $1, $2, $3, $4, $6, $7, $8, $9, $10, $11, $12 FROM head",
+        )
+        .bind(self.tenant.as_b256().0)
+        .bind(self.chain)
+        .bind(bigint(event.index.get(), "batch index")?)
+        .bind(bigint(first, "seq")?)
+        .bind(bigint(end, "seq")?)
+        .bind(bigint(event.count, "count")?)
+        .bind(event.root.as_bytes().as_slice())
+        .bind(bigint(event.anchored_at, "anchored_at")?)
+        .bind(bigint(event.position.block_number, "block number")?)
+        .bind(event.position.block_hash.as_slice())
+        .bind(event.position.tx_hash.as_slice())
+        .bind(bigint(event.position.log_index, "log index")?)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("adopt a batch"))?;
+        match written.rows_affected() {
+            0 => Err(self.why_no_batch(event.first_seq, event.count).await?),
+            _ => Ok(()),
+        }
+    }
+
     async fn why_no_batch(&mut self, first_seq: Seq, count: u64) -> Result<StoreError> {
         let Head { halted, sealed_seq: sealed, next_seq: next, .. } = self.head().await?;
         let tenant = self.tenant;

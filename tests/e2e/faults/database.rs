@@ -77,6 +77,39 @@ async fn i8_a_restored_older_database_halts_and_says_so() {
     daemon.stop().await;
 }
 
+#[tokio::test]
+async fn i8_a_restore_that_lost_seals_and_no_entries_adopts_what_the_chain_has() {
+    let mut world = World::start().await;
+    world.append(2).await;
+    let dir = world.stack.dir().to_owned();
+    world.stop_postgres(false).await;
+    let dump = dir.join("dump");
+    copy(&dir.join("postgres"), &dump);
+    world.start_postgres().await;
+    let daemon = world.daemon();
+    world.is_well().await;
+    daemon.stop().await;
+    world.stop_postgres(false).await;
+    fs::remove_dir_all(dir.join("postgres")).unwrap();
+    fs::rename(dump, dir.join("postgres")).unwrap();
+    world.start_postgres().await;
+
+    world.stack.json("index --once").await;
+    for name in TENANTS {
+        assert!(world.halted(name).await.expect("it is halted").starts_with("unknown-batch"));
+        let command = format!("incident resolve --tenant {name}");
+        let would = world.stack.json(&command).await;
+        assert_eq!((&would["adopted"], &would["resolved"]), (&1.into(), &false.into()));
+        assert!(world.halted(name).await.is_some(), "nothing is done without --yes");
+        world.stack.json(&format!("{command} --yes")).await;
+        assert_eq!(world.halted(name).await, None);
+    }
+    let daemon = world.daemon();
+    world.append(1).await;
+    world.is_well().await;
+    daemon.stop().await;
+}
+
 /// A small disk, gone with this value.
 struct Disk(PathBuf);
 
