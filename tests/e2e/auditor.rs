@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use alloy::providers::Provider;
 use cofferdam_devnet::{Anvil, AnvilOptions, Toolchain};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -268,6 +269,14 @@ async fn a_bundle_is_complete_or_is_refused() {
     );
     assert_eq!(found["toTheEnd"], false);
     run(&mut export("--first-batch 5 --block latest")).await.fails_saying(1, &["batches 0 to 4"]);
+
+    // Once a block is final, it is what a bundle is proven at, and what the endpoint confirms is for good.
+    let mined: Value = chain.provider().raw_request("anvil_mine".into(), (80,)).await.unwrap();
+    assert_eq!(mined, json!(null));
+    run(&mut export("--block finalized")).await.exits(0);
+    let found = run(&mut verify(&stack, &path)).await.exits(0).json();
+    assert_eq!((&found["level"], &found["toTheEnd"]), (&json!(4), &json!(true)), "{found}");
+    assert_eq!((&found["entries"], &found["lastBatch"]), (&json!(9), &json!("4")));
 
     // What was tampered with is not written, and leaves nothing behind.
     let written = fs::read(&path).unwrap();

@@ -4,6 +4,8 @@
 //! again from what is stored; then a core hashes as many buffers of the same lengths, and nothing else.
 //! Then a round over 1,000 tenants with three new entries each, and one over 10,000.
 
+mod filled;
+
 use std::{
     fs,
     hint::black_box,
@@ -11,15 +13,11 @@ use std::{
 };
 
 use cofferdam_anchorer::{SealPolicy, seal_due};
-use cofferdam_core::{Address, FieldName, TenantId};
-use cofferdam_devnet::{Postgres, PostgresOptions, Toolchain};
-use cofferdam_store::{DatabaseUrl, NewEntry, Sealer, Sequencer, migrate};
+use cofferdam_core::FieldName;
+use cofferdam_store::{Sealer, Sequencer};
+use filled::{CHAIN, PAYLOAD, entry, fill, folder, number, start, tenant};
 use futures::{StreamExt, stream};
 
-const CHAIN: u64 = 31337;
-/// Entries handed over at a time.
-const GROUP: u64 = 1000;
-const PAYLOAD: usize = 820;
 /// Tenants of the two rounds.
 const FEW: u64 = 1_000;
 const MANY: u64 = 10_000;
@@ -30,29 +28,13 @@ fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
     let entries = number("--entries").unwrap_or(1_000_000);
     let many = number("--tenants").unwrap_or(MANY);
-    let dir = tempfile::tempdir().expect("a directory");
-    // The server runs as another user, who must be able to pass through.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    fs::set_permissions(dir.path(), open).expect("permissions");
+    let dir = folder();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(bench(dir.path(), entries, many, json));
 }
 
-fn number(option: &str) -> Option<u64> {
-    let value = std::env::args().skip_while(|arg| arg != option).nth(1)?;
-    Some(value.parse().expect("a number"))
-}
-
 async fn bench(dir: &std::path::Path, entries: u64, many: u64, json: bool) {
-    let options = PostgresOptions { data_dir: dir.into(), port: None, ephemeral: false };
-    let postgres = Postgres::start(&Toolchain::find(), &options).await.expect("a Postgres");
-    let mut url = postgres.admin_url().clone();
-    url.set_path("bench");
-    let admin: DatabaseUrl = url.as_str().parse().expect("a URL");
-    url.set_username("daemon").expect("a user");
-    url.set_password(Some("daemon")).expect("a password");
-    let daemon: DatabaseUrl = url.as_str().parse().expect("a URL");
-    migrate(&admin, &daemon).await.expect("migrated");
+    let (postgres, daemon) = start(dir).await;
     let sequencer = Sequencer::connect(&daemon, CHAIN).await.expect("a sequencer");
     let sealer = Sealer::connect(&daemon, CHAIN).await.expect("a sealer");
 
@@ -86,42 +68,6 @@ async fn bench(dir: &std::path::Path, entries: u64, many: u64, json: bool) {
         });
         println!("{line}");
     }
-}
-
-fn tenant(n: u64) -> TenantId {
-    let mut address = [0x11; 20];
-    address[..8].copy_from_slice(&n.to_be_bytes());
-    TenantId::from_authority(Address::from(address)).expect("not zero")
-}
-
-fn entry(n: u64, payload: usize) -> NewEntry {
-    let payload = format!("{{\"n\":{n:>9},\"of\":\"{}\"}}", "x".repeat(payload));
-    NewEntry::new([
-        (FieldName::ExternalId, format!("3f2504e0-4f89-41d3-9a0c-{n:012x}")),
-        (FieldName::Action, "s3.amazonaws.com:GetObject".to_owned()),
-        (FieldName::Actor, "arn:aws:sts::111122223333:assumed-role/reports/nightly".to_owned()),
-        (FieldName::OccurredAt, "2026-01-31T23:59:59.123456Z".to_owned()),
-        (FieldName::Resource, "arn:aws:s3:::finance-reports".to_owned()),
-        (FieldName::Result, "success".to_owned()),
-        (FieldName::Payload, payload),
-    ])
-    .expect("an entry")
-}
-
-/// One tenant's million.
-async fn fill(sequencer: &Sequencer, entries: u64) {
-    sequencer.add_tenant("hot", tenant(0)).await.expect("added");
-    let appender = sequencer.appender();
-    stream::iter((0..entries).step_by(GROUP as usize))
-        .for_each_concurrent(4, |first| {
-            let appender = appender.clone();
-            async move {
-                let group = first..entries.min(first + GROUP);
-                let group = group.map(|n| entry(n, PAYLOAD)).collect();
-                appender.append(tenant(0), group).await.expect("appended");
-            }
-        })
-        .await;
 }
 
 /// The lengths of what is hashed for one entry: salts, digests, commitment, link, and a node of the tree.

@@ -56,7 +56,7 @@ pub async fn fault(tx: &mut TenantTx, batch: &SealedBatch) -> Result<Option<Faul
         Ok(leaves) => leaves.hashes,
         Err(fault) => return Ok(Some(fault.into())),
     };
-    let root = proven_root(batch.tenant, first, leaves).await?;
+    let root = proven(batch.tenant, first, leaves).await?.root();
     Ok((root != batch.root).then(|| Fault {
         seq: first,
         missing: false,
@@ -69,22 +69,24 @@ pub async fn fault(tx: &mut TenantTx, batch: &SealedBatch) -> Result<Option<Faul
     }))
 }
 
-/// The root of a tenant's entries from `first` on, after the path of one of them, which nobody chose, led
-/// to it as an auditor will check it.
-pub(crate) async fn proven_root(
+/// The tiles of a tenant's entries from `first` on, after the path of one of them, which nobody chose, led
+/// to their root as an auditor will check it.
+pub(crate) async fn proven(
     tenant: TenantId,
     first: Seq,
-    leaves: Vec<EntryHash>,
-) -> Result<BatchRoot, AnchorError> {
+    hashes: Vec<EntryHash>,
+) -> Result<BatchTiles, AnchorError> {
     let building = tokio::task::spawn_blocking(move || {
-        let (tree, count) = (BatchMerkle::new(&leaves)?, leaves.len() as u64);
-        let root = tree.root();
+        let (tiles, count) = (BatchTiles::new(&hashes)?, hashes.len() as u64);
+        let root = tiles.root();
         let [.., a, b, c, d] = *root.as_bytes();
         let index = u64::from(u32::from_be_bytes([a, b, c, d])) % count;
-        let leaf = leaves[usize::try_from(index).ok()?].into();
-        let path = tree.path(index)?;
+        let tile = tiles.tile(index)?;
+        let tile = usize::try_from(tile.start).ok()?..usize::try_from(tile.end).ok()?;
+        let leaf = hashes[usize::try_from(index).ok()?].into();
+        let path = tiles.path(index, &hashes[tile])?;
         verify_inclusion::<BatchTree>(leaf, index, count, &path, root.into()).ok()?;
-        Some(root)
+        Some(tiles)
     });
     building.await.ok().flatten().ok_or(AnchorError::NoProof { tenant, first })
 }

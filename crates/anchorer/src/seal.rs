@@ -9,7 +9,7 @@ use tracing::{error, info};
 
 use crate::{
     AnchorError,
-    recheck::{halt, proven_root},
+    recheck::{halt, proven},
 };
 
 /// Tenants that are sealed at the same time.
@@ -90,8 +90,8 @@ async fn seal_one(
     };
     let Leaves { hashes, bytes } = leaves;
     let count = hashes.len() as u64;
-    let root = proven_root(tenant, first, hashes).await?;
-    let batch = tx.seal_batch(first, count, bytes, root).await?;
+    let tiles = proven(tenant, first, hashes).await?;
+    let batch = tx.seal_batch(first, bytes, &tiles).await?;
     tx.commit().await?;
     info!(%tenant, batch = %batch.index, first_seq = %first, count, "batch sealed");
     Ok(batch)

@@ -67,9 +67,17 @@ enum Work {
     End(Option<Unreadable>),
 }
 
+/// What a line in the place of an entry is instead.
+enum Misread {
+    /// What comes after the batch.
+    After,
+    /// Nothing that a bundle has.
+    Unreadable(ReceiptError),
+}
+
 /// The same with its entries hashed.
 enum Done {
-    Entries(Vec<Result<BundleEntry, ReceiptError>>),
+    Entries(Vec<Result<BundleEntry, Misread>>),
     Other(Work),
 }
 
@@ -184,18 +192,25 @@ impl<R: Read> Splitter<'_, R> {
 fn hash(taken: &Receiver<Work>, done: &SyncSender<Done>) {
     for work in taken {
         let result = match work {
-            Work::Entries(lines) => Done::Entries(
-                lines
-                    .split_inclusive(|byte| *byte == b'\n')
-                    .map(|line| BundleEntry::from_json(&line[..line.len() - 1]))
-                    .collect(),
-            ),
+            Work::Entries(lines) => Done::Entries(entries(&lines)),
             other => Done::Other(other),
         };
         if done.send(result).is_err() {
             return;
         }
     }
+}
+
+fn entries(lines: &[u8]) -> Vec<Result<BundleEntry, Misread>> {
+    let lines = lines.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
+    let read = BundleEntry::from_lines(lines.clone());
+    let misread = |(read, line): (Result<_, _>, &[u8])| {
+        read.map_err(|reason| {
+            let after = BundleBatch::from_json(line).is_ok() || LaterBatch::from_json(line).is_ok();
+            if after { Misread::After } else { Misread::Unreadable(reason) }
+        })
+    };
+    read.into_iter().zip(lines).map(misread).collect()
 }
 
 /// Puts it together again, in order.
@@ -211,7 +226,10 @@ fn collect(
             Done::Entries(entries) => {
                 for entry in entries {
                     let seq = check.next_seq();
-                    check.entry(&entry.map_err(|reason| BundleError::Entry { seq, reason })?)?;
+                    check.entry(&entry.map_err(|misread| match misread {
+                        Misread::After => BundleError::Missing(seq),
+                        Misread::Unreadable(reason) => BundleError::Entry { seq, reason },
+                    })?)?;
                 }
             }
             Done::Other(Work::Batch(batch)) => {

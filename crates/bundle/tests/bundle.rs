@@ -75,6 +75,12 @@ fn nothing_can_be_left_out_doubled_or_moved() {
     assert_eq!(changed(|it| drop(it.remove(3))), "entry 3: entry 4 stands in its place");
     assert_eq!(changed(|it| it.swap(6, 7)), "entry 5: entry 6 stands in its place");
     assert_eq!(changed(|it| it.insert(4, it[3].clone())), "entry 4: entry 3 stands in its place");
+    // At a batch's end, before another batch and before the commitment of one.
+    let missing =
+        |seq| format!("entry {seq}: it is missing, what comes after its batch stands in its place");
+    assert_eq!(changed(|it| drop(it.remove(4))), missing(4));
+    assert_eq!(changed(|it| drop(it.remove(9))), missing(8));
+    assert_eq!(changed(|it| drop(it.drain(7..10))), missing(6));
     assert_eq!(
         changed(|it| drop(it.drain(2..5))),
         "batch 1: its index is 2, where 1 follows what came before"

@@ -5,7 +5,7 @@ use cofferdam_core::{
     Batch, BatchCommitment, BatchMerkle, Commitment, EntryHash, FieldName, HistoryMerkle, Seq,
     TenantId,
 };
-use cofferdam_store::{AnchoredEvent, Reader, StoredEntry, TenantTx};
+use cofferdam_store::{AnchoredEvent, Reader, StoreError, StoredEntry, TenantTx};
 use eyre::Result;
 use futures::{StreamExt, TryStreamExt, pin_mut, stream};
 use serde::Serialize;
@@ -109,6 +109,15 @@ pub(crate) async fn tenant(
             verdict.fail(None, wrong_root(event));
             continue;
         };
+        // What receipts are made of must lead where whole trees do.
+        match tx.tiles(&batch).await {
+            Err(error @ StoreError::Unproven { .. }) => verdict.fail(None, error.to_string()),
+            tiles => drop(tiles?),
+        }
+        let kept = tx.path_to_peak(batch.index, history.batches()).await?;
+        if kept.is_some_and(|kept| kept != history_path) {
+            verdict.fail(None, wrong_node(event));
+        }
         let sound = leaves.iter().enumerate().filter(|(_, leaf)| leaf.sound);
         let answers = stream::iter(sound.map(|(index, leaf)| {
             let path = tree.path(index as u64).unwrap_or_default();
@@ -181,6 +190,14 @@ async fn read(
 
 fn named(entry: &StoredEntry) -> (Seq, String) {
     (entry.seq, entry.fields.get(FieldName::ExternalId).to_string())
+}
+
+fn wrong_node(event: &AnchoredEvent) -> String {
+    format!(
+        "batch {}: the stored nodes of the history do not lead to its peak; \
+         run `cofferdam index rebuild`",
+        event.index
+    )
 }
 
 fn wrong_root(event: &AnchoredEvent) -> String {

@@ -9,19 +9,15 @@ use alloy::{
 };
 use cofferdam_contracts::Chain;
 use cofferdam_core::{
-    BatchCommitment, BatchIndex, BundleProof, Finality, HistoryMerkle, Inclusion, Policy,
-    ProofBlock, Receipt, SlotProof, TenantId, covering_peak,
+    BatchIndex, BundleProof, Finality, Inclusion, Policy, ProofBlock, Receipt, SlotProof, TenantId,
+    covering_peak,
     storage::{Head, head_slot, peak_slot},
 };
+use cofferdam_store::TenantTx;
 use eyre::{Result, WrapErr, bail};
 
-/// Finds out how settled a receipt's block is, and proves a final one; `commitments` are the
-/// tenant's batches.
-pub(crate) async fn settle(
-    chain: &Chain,
-    receipt: &mut Receipt,
-    commitments: &[BatchCommitment],
-) -> Result<()> {
+/// Finds out how settled a receipt's block is, and proves a final one; `tx` is in its tenant's scope.
+pub(crate) async fn settle(chain: &Chain, receipt: &mut Receipt, tx: &mut TenantTx) -> Result<()> {
     let tenant = receipt.tenant;
     let Some(inclusion) = &mut receipt.inclusion else { return Ok(()) };
     let anchored = inclusion.anchor.block_number;
@@ -44,7 +40,7 @@ pub(crate) async fn settle(
             return Ok(());
         }
     };
-    refresh(inclusion, &proof, commitments)?;
+    refresh(inclusion, &proof, tx).await?;
     let block_hashes = vec![keccak256(&proof.header)];
     inclusion.finality = Finality::Final(Some(Box::new(proof)));
     let policy = Policy {
@@ -58,16 +54,9 @@ pub(crate) async fn settle(
 }
 
 /// Makes the path one for the size that is proven.
-fn refresh(
-    inclusion: &mut Inclusion,
-    proof: &ProofBlock,
-    commitments: &[BatchCommitment],
-) -> Result<()> {
+async fn refresh(inclusion: &mut Inclusion, proof: &ProofBlock, tx: &mut TenantTx) -> Result<()> {
     let batches = Head::from_word(proof.head.value).batches;
-    let then = usize::try_from(batches).ok().and_then(|batches| commitments.get(..batches));
-    let Some(path) =
-        then.and_then(|then| HistoryMerkle::new(then).path_to_peak(inclusion.batch.index))
-    else {
+    let Some(path) = tx.path_to_peak(inclusion.batch.index, batches).await? else {
         bail!("the mirror is behind the chain's final block; run `cofferdam index --once`");
     };
     inclusion.history.batches = batches;

@@ -1,9 +1,8 @@
 //! The ten fields of an entry.
 
 use crate::{
-    Commitment, FieldDigest, Seed, Timestamp, TimestampError, commitment, field_digest,
+    Commitment, FieldDigest, Seed, Timestamp, TimestampError, commitment, entry_digests,
     json::{self, JsonError},
-    salt,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, str::FromStr};
@@ -181,14 +180,18 @@ impl Fields {
     }
 
     /// The ten values in order.
+    pub fn values(&self) -> [&str; 10] {
+        self.0.each_ref().map(String::as_str)
+    }
+
+    /// The same, to keep.
     pub fn into_values(self) -> [String; 10] {
         *self.0
     }
 
     /// The ten digests in order.
     pub fn digests(&self, seed: &Seed) -> [FieldDigest; 10] {
-        FieldName::ALL
-            .map(|field| field_digest(&salt(seed, field), field, self.get(field).as_bytes()))
+        entry_digests(&[(seed, self.values())])[0]
     }
 
     /// The commitment to all ten.
@@ -212,7 +215,7 @@ fn check(field: FieldName, value: &str) -> Result<(), FieldError> {
     if value.len() > field.limit() {
         return Err(FieldError::TooLong { field, length: value.len() });
     }
-    if let Some(offset) = value.bytes().position(|byte| byte == 0) {
+    if let Some(offset) = memchr::memchr(0, value.as_bytes()) {
         return Err(FieldError::Nul { field, offset });
     }
     if value.is_empty() {

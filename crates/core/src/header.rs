@@ -41,14 +41,18 @@ const ITEMS: usize = 15;
 impl BlockHeader {
     /// Reads raw header bytes; items after the fifteenth are ignored.
     pub fn decode(raw: &[u8]) -> Result<Self, HeaderError> {
+        Self::hashed(keccak256(raw), raw)
+    }
+
+    /// The same of bytes whose hash is known.
+    pub(crate) fn hashed(hash: B256, raw: &[u8]) -> Result<Self, HeaderError> {
         let mut rest = raw;
         let mut list =
             alloy_rlp::Header::decode_bytes(&mut rest, true).map_err(HeaderError::List)?;
         if !rest.is_empty() {
             return Err(HeaderError::Trailing(rest.len()));
         }
-        let mut header =
-            Self { hash: keccak256(raw), state_root: B256::ZERO, number: 0, timestamp: 0 };
+        let mut header = Self { hash, state_root: B256::ZERO, number: 0, timestamp: 0 };
         for item in 0..ITEMS {
             let read = match item {
                 3 => B256::decode(&mut list).map(|root| header.state_root = root),

@@ -2,7 +2,7 @@
 //! batches.
 
 use crate::{
-    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, root_from_path,
+    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, TreeHash, root_from_path,
     tree::{append, fold},
 };
 use alloy_primitives::B256;
@@ -14,6 +14,15 @@ pub struct Peak {
     pub height: u8,
     /// Its first batch.
     pub first: u64,
+}
+
+/// The root of a full tree of `2^height` batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryNode {
+    /// Its height; of height 0 is a batch's commitment.
+    pub height: u8,
+    /// The last of its batches.
+    pub last: BatchIndex,
 }
 
 /// Why peaks are not those of a history.
@@ -43,6 +52,19 @@ pub fn covering_peak(index: BatchIndex, batches: u64) -> Result<Peak, PathError>
     let height = (u64::BITS - 1 - (index ^ batches).leading_zeros()) as u8;
     let first = batches & u64::MAX.checked_shl(u32::from(height) + 1).unwrap_or(0);
     Ok(Peak { height, first })
+}
+
+/// The nodes of the path from batch `index` to the peak that covers it, lowest first.
+pub fn siblings(
+    index: BatchIndex,
+    batches: u64,
+) -> Result<impl Iterator<Item = HistoryNode>, PathError> {
+    let peak = covering_peak(index, batches)?;
+    Ok((0..peak.height).map(move |height| {
+        let sibling = index.get() >> height ^ 1;
+        // Below the peak every sibling ends within the history.
+        HistoryNode { height, last: BatchIndex((sibling << height) + ((1 << height) - 1)) }
+    }))
 }
 
 /// An append-only history in logarithmic space.
@@ -83,6 +105,19 @@ impl History {
         self.batches = index.checked_add(1).ok_or(HistoryError::Full)?;
         append::<HistoryTree>(&mut self.peaks, index, commitment.into());
         Ok(BatchIndex(index))
+    }
+
+    /// The nodes that the next batch would complete: the roots of the full trees of 2, 4, 8, … batches
+    /// that end with it. A node never changes once it is complete.
+    pub fn completed(&self, commitment: BatchCommitment) -> Vec<B256> {
+        let merging = self.peaks.iter().rev().take(self.batches.trailing_ones() as usize);
+        let mut node = commitment.into();
+        merging
+            .map(|left| {
+                node = HistoryTree::node(left, &node);
+                node
+            })
+            .collect()
     }
 
     /// The root: the peaks folded from the right; zero while empty.

@@ -6,7 +6,8 @@
 //! - [`TenantId`], [`Seq`], [`BatchIndex`]: who, which entry, which batch.
 //! - [`Fields`], [`salt()`], [`field_digest`], [`commitment()`], [`entry_hash`]: from an audit
 //!   record to the hash that is both a link of the tenant's chain and a leaf of its batch.
-//! - [`BatchMerkle`], [`HistoryMerkle`], [`History`]: roots, paths and the contract's peaks.
+//! - [`BatchMerkle`], [`HistoryMerkle`], [`History`]: roots, paths and the contract's peaks;
+//!   [`BatchTiles`] and [`siblings`]: the same paths from a few nodes that were kept.
 //! - [`verify_inclusion`]: the one verifier of paths, with exact lengths, generic over the hash.
 //! - [`Receipt`]: what an auditor is handed, [`Receipt::check`], which needs nothing but the receipt,
 //!   and [`Receipt::prove`], which needs a [`Policy`] with the hash of one block.
@@ -43,12 +44,14 @@ mod header;
 mod hex;
 mod history;
 pub mod json;
+mod keccak;
 mod merkle;
 pub mod mirror;
 mod number;
 mod receipt;
 pub mod storage;
 mod tenant;
+mod tiles;
 mod timestamp;
 mod tree;
 mod trie;
@@ -64,11 +67,13 @@ pub use bytes::{
     BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,
     WrongLength,
 };
-pub use entry::{commitment, entry_hash, field_digest, salt};
+pub use entry::{
+    commitment, commitments, entry_digests, entry_hash, field_digest, field_digests, salt, salts,
+};
 pub use field::{FieldError, FieldName, Fields, UnknownField};
 pub use header::{BlockHeader, HeaderError};
 pub use hex::HexError;
-pub use history::{History, HistoryError, Peak, covering_peak};
+pub use history::{History, HistoryError, HistoryNode, Peak, covering_peak, siblings};
 pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
 pub use number::{BatchIndex, NumberError, Seq};
 pub use receipt::{
@@ -78,6 +83,7 @@ pub use receipt::{
     Word,
 };
 pub use tenant::{TenantId, TenantIdError};
+pub use tiles::{BatchTiles, TILE_LEAVES};
 pub use timestamp::{Timestamp, TimestampError};
 pub use tree::{PathError, TreeHash, path_length, root_from_path, verify_inclusion};
 pub use trie::{TrieError, value_at};

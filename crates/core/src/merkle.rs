@@ -128,22 +128,22 @@ impl HistoryMerkle {
     }
 }
 
-struct Tree<H: Hasher<Hash = [u8; 32]>> {
+pub(crate) struct Tree<H: Hasher<Hash = [u8; 32]>> {
     inner: MerkleTree<H>,
     size: u64,
 }
 
 impl<H: Hasher<Hash = [u8; 32]>> Tree<H> {
-    fn new<'a>(leaves: impl Iterator<Item = &'a [u8; 32]>) -> Self {
+    pub(crate) fn new<'a>(leaves: impl Iterator<Item = &'a [u8; 32]>) -> Self {
         let leaves: Vec<_> = leaves.copied().collect();
         Self { inner: MerkleTree::from_leaves(&leaves), size: leaves.len() as u64 }
     }
 
-    fn root(&self) -> Option<[u8; 32]> {
+    pub(crate) fn root(&self) -> Option<[u8; 32]> {
         self.inner.root()
     }
 
-    fn path(&self, index: u64) -> Option<Vec<B256>> {
+    pub(crate) fn path(&self, index: u64) -> Option<Vec<B256>> {
         if index >= self.size {
             return None;
         }

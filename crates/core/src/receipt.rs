@@ -18,8 +18,9 @@ pub use state::{Finality, Member, State};
 
 use crate::{
     Batch, BatchCommitment, BatchTree, Commitment, EntryHash, FieldDigest, FieldName, Fields,
-    MAX_BATCH_COUNT, Peak, Salt, Seed, Seq, TenantId, commitment, covering_peak, entry_hash,
-    field_digest, hex, history::peak_from_path, number::decimal, salt, verify_inclusion,
+    MAX_BATCH_COUNT, Peak, Salt, Seed, Seq, TenantId, commitment, commitments, covering_peak,
+    entry_digests, entry_hash, field_digest, hex, history::peak_from_path, number::decimal, salt,
+    verify_inclusion,
 };
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -223,6 +224,23 @@ impl EntryBody {
                 ReceiptField::Withheld(field_digest(&salt, field, value.as_bytes()))
             }
         })))
+    }
+
+    /// The [`EntryBody::commitment`] of each, hashed together.
+    pub fn commitments(bodies: &[&Self]) -> Vec<Commitment> {
+        let whole: Vec<_> = bodies
+            .iter()
+            .filter_map(|body| match body {
+                Self::Whole { seed, fields } => Some((seed, fields.values())),
+                Self::Partial(_) | Self::Erased(_) => None,
+            })
+            .collect();
+        let mut whole = commitments(&entry_digests(&whole)).into_iter();
+        let each = bodies.iter().map(|body| match body {
+            Self::Whole { .. } => whole.next().unwrap_or_else(|| body.commitment()),
+            Self::Partial(_) | Self::Erased(_) => body.commitment(),
+        });
+        each.collect()
     }
 
     /// The commitment that this discloses or consists of.

@@ -1,6 +1,6 @@
 //! How fast the append door is, beside what it cannot be faster than: `script/bench append`.
 //!
-//! A Postgres of its own, fsync on. Records of a kilobyte, 100 tenants, four writers with a thousand
+//! A Postgres of its own, fsync on. Records of a kilobyte, 100 tenants, four writers each, with a thousand
 //! records at a time. Measured in turns within one run, since a machine is not as fast every minute:
 //!
 //! - the append door;
@@ -244,7 +244,7 @@ async fn bare(pool: &PgPool, range: Range<u64>, table: &'static str) {
 async fn trigger(pool: &PgPool, range: Range<u64>) {
     let rows = records_from(range.start).take((range.end - range.start) as usize);
     stream::iter(rows.enumerate())
-        .for_each_concurrent(16, |(n, row)| async move {
+        .for_each_concurrent(WRITERS, |(n, row)| async move {
             sqlx::query(
                 "INSERT INTO bench.log (tenant_id, external_id, actor, action, payload) \
                  VALUES ($1, $2, $3, $4, $5)",

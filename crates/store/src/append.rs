@@ -9,7 +9,7 @@ use std::{
 use alloy_primitives::B256;
 use cofferdam_core::{
     Commitment, EntryHash, FieldDigest, FieldName, MAX_ENTRIES, Seed, Seq, TenantId, Timestamp,
-    commitment, entry_hash, field_digest, salt,
+    commitments, entry_digests, entry_hash, field_digests, salts,
 };
 use futures::TryStreamExt;
 use rand::Rng;
@@ -33,7 +33,7 @@ pub(crate) struct Group {
 
 /// An entry's secret, and its fields' digests but for the time of recording.
 #[derive(Debug)]
-struct Prepared {
+pub(crate) struct Prepared {
     seed: Seed,
     digests: [FieldDigest; 10],
 }
@@ -42,12 +42,12 @@ impl Group {
     /// Hashes the fields, which is most of the work, before any lock is held.
     pub(crate) fn prepare(entries: Vec<NewEntry>) -> Self {
         let mut random = rand::rng();
-        let prepared = entries.iter().map(|entry| {
-            let seed = Seed::from(random.random::<[u8; 32]>());
-            let digests = entry.fields().digests(&seed);
-            Prepared { seed, digests }
-        });
-        let prepared = prepared.collect();
+        let seeds: Vec<_> =
+            entries.iter().map(|_| Seed::from(random.random::<[u8; 32]>())).collect();
+        let values = entries.iter().map(|entry| entry.fields().values());
+        let digests = entry_digests(&seeds.iter().zip(values).collect::<Vec<_>>());
+        let prepared = seeds.into_iter().zip(digests);
+        let prepared = prepared.map(|(seed, digests)| Prepared { seed, digests }).collect();
         Self { entries, prepared }
     }
 
@@ -55,6 +55,22 @@ impl Group {
     pub(crate) async fn prepare_aside(tenant: TenantId, entries: Vec<NewEntry>) -> Result<Self> {
         let preparing = tokio::task::spawn_blocking(move || Self::prepare(entries));
         preparing.await.map_err(|_| StoreError::Interrupted { tenant })
+    }
+}
+
+impl FromIterator<(NewEntry, Prepared)> for Group {
+    fn from_iter<I: IntoIterator<Item = (NewEntry, Prepared)>>(all: I) -> Self {
+        let (entries, prepared) = all.into_iter().unzip();
+        Self { entries, prepared }
+    }
+}
+
+impl IntoIterator for Group {
+    type Item = (NewEntry, Prepared);
+    type IntoIter = std::iter::Zip<std::vec::IntoIter<NewEntry>, std::vec::IntoIter<Prepared>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter().zip(self.prepared)
     }
 }
 
@@ -277,19 +293,21 @@ fn chain(
     new: &[usize],
     recorded_at: &str,
 ) -> Vec<Link> {
-    let recorded = FieldName::RecordedAt;
+    let (recorded, at) = (FieldName::RecordedAt, recorded_at.as_bytes());
+    let prepared = || new.iter().map(|&i| &group.prepared[i]);
+    let salts = salts(prepared().map(|it| (&it.seed, recorded)));
+    let times = field_digests(salts.iter().map(|salt| (salt, recorded, at)));
+    let mut digests: Vec<_> = prepared().map(|it| it.digests).collect();
+    for (digests, time) in digests.iter_mut().zip(times) {
+        digests[recorded.position()] = time;
+    }
     let mut previous = head.last;
-    let link = |(seq, &i): (u64, &usize)| {
-        let Prepared { seed, digests } = &group.prepared[i];
-        let mut digests = *digests;
-        digests[recorded.position()] =
-            field_digest(&salt(seed, recorded), recorded, recorded_at.as_bytes());
-        let commitment = commitment(&digests);
+    let link = |((seq, &i), commitment): ((u64, &usize), Commitment)| {
         let (seq, before) = (Seq(seq), previous);
         previous = entry_hash(tenant, seq, before, commitment);
         Link { entry: i, seq, previous: before, commitment, hash: previous }
     };
-    (head.next.get()..).zip(new).map(link).collect()
+    (head.next.get()..).zip(new).zip(commitments(&digests)).map(link).collect()
 }
 
 /// A field as it is stored: the source's, and ours for the time of recording.

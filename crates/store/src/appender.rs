@@ -7,11 +7,14 @@ use std::{
 };
 
 use cofferdam_core::TenantId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use crate::{
     NewEntry, Result, StoreError,
-    append::{Answer, Group, append},
+    append::{Answer, Group, Prepared, append},
     pool::Handle,
 };
 
@@ -21,6 +24,8 @@ pub(crate) const MAX_GROUP: usize = 1000;
 pub(crate) const MAX_GROUP_BYTES: usize = 4 << 20;
 /// Calls that may wait for one tenant; further ones wait to be let in.
 const QUEUE: usize = 256;
+/// Entries with no more bytes than this are hashed by whoever appends them.
+const INLINE_BYTES: usize = 16 << 10;
 /// A tenant's task ends after this long without work.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -39,10 +44,29 @@ struct Shared {
     queues: Mutex<HashMap<TenantId, mpsc::Sender<Call>>>,
 }
 
+/// It is queued before its entries are hashed, so that calls keep their order and the hashing of one goes
+/// on while another is written.
 #[derive(Debug)]
 struct Call {
-    entries: Vec<NewEntry>,
+    group: Hashing,
     answer: oneshot::Sender<Result<Vec<Answer>>>,
+}
+
+/// The hashing of a call's entries.
+#[derive(Debug)]
+enum Hashing {
+    Done(Group),
+    Aside(JoinHandle<Group>),
+}
+
+impl Hashing {
+    /// Begins it; few bytes are not worth another thread.
+    fn begin(entries: Vec<NewEntry>) -> Self {
+        if entries.iter().map(NewEntry::size).sum::<usize>() <= INLINE_BYTES {
+            return Self::Done(Group::prepare(entries));
+        }
+        Self::Aside(tokio::task::spawn_blocking(move || Group::prepare(entries)))
+    }
 }
 
 impl Appender {
@@ -57,7 +81,7 @@ impl Appender {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
-        let mut call = Call { entries, answer };
+        let mut call = Call { group: Hashing::begin(entries), answer };
         // A queue whose task has just ended gives the call back.
         while let Err(mpsc::error::SendError(back)) = self.queue(tenant).send(call).await {
             call = back;
@@ -94,7 +118,7 @@ struct Worker {
 
 /// A call whose entries may be spread over several transactions.
 struct Open {
-    entries: VecDeque<NewEntry>,
+    entries: VecDeque<(NewEntry, Prepared)>,
     answers: Vec<Answer>,
     answer: oneshot::Sender<Result<Vec<Answer>>>,
 }
@@ -105,7 +129,7 @@ impl Worker {
         loop {
             if open.is_empty() {
                 match tokio::time::timeout(IDLE, self.calls.recv()).await {
-                    Ok(Some(call)) => open.push_back(Open::from(call)),
+                    Ok(Some(call)) => open.extend(self.open(call).await),
                     Ok(None) => return self.forget(),
                     Err(_) => {
                         // From here on senders get their call back; what is queued is still served.
@@ -114,24 +138,40 @@ impl Worker {
                     }
                 }
             }
-            self.drain(&mut open);
+            self.drain(&mut open).await;
+            if open.is_empty() {
+                continue;
+            }
             let (group, parts) = take_group(&mut open);
-            let result = match Group::prepare_aside(self.tenant, group).await {
-                Ok(group) => append(&self.handle, self.tenant, Arc::new(group)).await,
-                Err(error) => Err(error),
-            };
+            let result = append(&self.handle, self.tenant, Arc::new(group)).await;
             settle(&mut open, parts, result);
         }
     }
 
-    /// Takes what is queued without waiting, up to a transaction's worth.
-    fn drain(&mut self, open: &mut VecDeque<Open>) {
+    /// Takes what is queued, without waiting for more, up to a transaction's worth.
+    async fn drain(&mut self, open: &mut VecDeque<Open>) {
         let mut waiting: usize = open.iter().map(|call| call.entries.len()).sum();
         while waiting < MAX_GROUP {
             let Ok(call) = self.calls.try_recv() else { return };
+            let Some(call) = self.open(call).await else { continue };
             waiting += call.entries.len();
-            open.push_back(Open::from(call));
+            open.push_back(call);
         }
+    }
+
+    /// A call whose entries are hashed; none if that broke off.
+    async fn open(&self, Call { group, answer }: Call) -> Option<Open> {
+        let group = match group {
+            Hashing::Done(group) => Ok(group),
+            Hashing::Aside(hashing) => hashing.await,
+        };
+        let Ok(group) = group else {
+            let _ = answer.send(Err(StoreError::Interrupted { tenant: self.tenant }));
+            return None;
+        };
+        let entries: VecDeque<_> = group.into_iter().collect();
+        let answers = Vec::with_capacity(entries.len());
+        Some(Open { entries, answers, answer })
     }
 
     fn forget(&self) {
@@ -144,19 +184,12 @@ impl Worker {
     }
 }
 
-impl From<Call> for Open {
-    fn from(call: Call) -> Self {
-        let answers = Vec::with_capacity(call.entries.len());
-        Self { entries: call.entries.into(), answers, answer: call.answer }
-    }
-}
-
 /// The entries of the next transaction, and how many of them each open call gave.
-fn take_group(open: &mut VecDeque<Open>) -> (Vec<NewEntry>, Vec<usize>) {
+fn take_group(open: &mut VecDeque<Open>) -> (Group, Vec<usize>) {
     let (mut group, mut parts, mut bytes) = (Vec::new(), Vec::new(), 0);
     'calls: for call in open.iter_mut() {
         parts.push(0);
-        while let Some(entry) = call.entries.front() {
+        while let Some((entry, _)) = call.entries.front() {
             bytes += entry.size();
             if group.len() == MAX_GROUP || (bytes > MAX_GROUP_BYTES && !group.is_empty()) {
                 break 'calls;
@@ -165,7 +198,7 @@ fn take_group(open: &mut VecDeque<Open>) -> (Vec<NewEntry>, Vec<usize>) {
             *parts.last_mut().expect("pushed above") += 1;
         }
     }
-    (group, parts)
+    (group.into_iter().collect(), parts)
 }
 
 /// Hands the answers to the calls that gave the entries; answers the calls that are complete.

@@ -1,8 +1,8 @@
 //! Entries: as a source hands them in, as the sequencer answers, as the database holds them.
 
 use cofferdam_core::{
-    Commitment, EntryHash, FieldError, FieldName, Fields, Seed, Seq, TenantId, commitment,
-    entry_hash, field_digest, json, salt,
+    Commitment, EntryHash, FieldError, FieldName, Fields, Seed, Seq, TenantId, commitments,
+    entry_digests, entry_hash, json,
 };
 
 /// What a source says: nine fields, validated. The tenth, `recorded_at`, is the sequencer's.
@@ -169,8 +169,9 @@ impl StoredEntry {
     pub fn verify(&self, tenant: TenantId, expected_previous: EntryHash) -> Result<(), EntryFault> {
         let Self { seq, previous, commitment, entry_hash, seed, .. } = *self;
         let values = FieldName::ALL.map(|name| self.fields.get(name));
-        EntryParts { seq, previous, commitment, entry_hash, seed, values }
-            .verify(tenant, expected_previous)
+        let parts = EntryParts { seq, previous, commitment, entry_hash, seed, values };
+        let computed = EntryParts::commitments(&[&parts]);
+        parts.verify(tenant, expected_previous, computed[0])
     }
 }
 
@@ -191,22 +192,30 @@ impl EntryParts<'_> {
         self.values.iter().map(|value| value.len() as u64).sum()
     }
 
-    /// See [`StoredEntry::verify`].
+    /// What each is committed to by its fields, hashed together; an erased one's cannot be recomputed,
+    /// so what is stored stands for it.
+    pub(crate) fn commitments<'e>(entries: &[&'e Self]) -> Vec<Commitment> {
+        let values = |it: &&'e Self| Some((it.seed.as_ref()?, it.values));
+        let whole: Vec<_> = entries.iter().filter_map(values).collect();
+        let mut computed = commitments(&entry_digests(&whole)).into_iter();
+        let each = entries.iter().map(|it| match it.seed {
+            // None is left out; zero would be no entry's.
+            Some(_) => computed.next().unwrap_or(Commitment::ZERO),
+            None => it.commitment,
+        });
+        each.collect()
+    }
+
+    /// See [`StoredEntry::verify`]; with what [`EntryParts::commitments`] gives for it.
     pub(crate) fn verify(
         &self,
         tenant: TenantId,
         expected_previous: EntryHash,
+        computed: Commitment,
     ) -> Result<(), EntryFault> {
-        let seq = self.seq;
-        if let Some(seed) = &self.seed {
-            let digest = |name: FieldName| {
-                let value = self.values[name.position()].as_bytes();
-                field_digest(&salt(seed, name), name, value)
-            };
-            let (stored, computed) = (self.commitment, commitment(&FieldName::ALL.map(digest)));
-            if stored != computed {
-                return Err(EntryFault::Fields { seq, stored, computed });
-            }
+        let (seq, stored) = (self.seq, self.commitment);
+        if stored != computed {
+            return Err(EntryFault::Fields { seq, stored, computed });
         }
         if self.previous != expected_previous {
             let stored = self.previous;

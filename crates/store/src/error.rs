@@ -179,6 +179,16 @@ pub enum StoreError {
         /// The next entry to be appended.
         next: Seq,
     },
+    /// What is stored does not lead to what was anchored, so that nothing can be proven by it.
+    #[error("tenant {tenant}, batch {batch}: {what}")]
+    Unproven {
+        /// The tenant.
+        tenant: TenantId,
+        /// The batch.
+        batch: BatchIndex,
+        /// What does not, and what to do.
+        what: String,
+    },
     /// The tenant is halted, so nothing more is sealed.
     #[error("tenant {tenant} is halted: {reason}")]
     Halted {

@@ -5,7 +5,7 @@
 
 use std::result::Result as StdResult;
 
-use cofferdam_core::{EntryHash, Seq, TenantId};
+use cofferdam_core::{Commitment, EntryHash, Seq, TenantId};
 use futures::{Stream, TryStreamExt};
 use sqlx::{Row, postgres::PgRow};
 use tokio::task::JoinHandle;
@@ -184,9 +184,19 @@ impl Hashing {
     }
 
     fn take(mut self, rows: &[PgRow]) -> StdResult<Self, LeafFault> {
-        for row in rows {
+        let entries: Vec<_> = rows.iter().map(entry_parts).collect();
+        let readable: Vec<_> = entries.iter().flatten().collect();
+        let mut computed = EntryParts::commitments(&readable).into_iter();
+        for entry in &entries {
             let seq = self.next();
-            let entry = entry_parts(row).map_err(|source| LeafFault::Unreadable { seq, source })?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(source) => {
+                    return Err(LeafFault::Unreadable { seq, source: source.clone() });
+                }
+            };
+            // None is left out; zero would be no entry's.
+            let computed = computed.next().unwrap_or(Commitment::ZERO);
             if entry.seq != seq {
                 return Err(LeafFault::Missing(seq));
             }
@@ -196,7 +206,7 @@ impl Hashing {
                 self.full = true;
                 break;
             }
-            EntryParts::verify(&entry, self.tenant, previous)?;
+            entry.verify(self.tenant, previous, computed)?;
             self.leaves.bytes += bytes;
             self.leaves.hashes.push(entry.entry_hash);
         }

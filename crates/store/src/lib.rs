@@ -39,6 +39,7 @@ mod leaves;
 mod ledger;
 mod migrate;
 mod mirror;
+mod paths;
 mod pool;
 mod progress;
 mod reader;

@@ -131,8 +131,8 @@ impl Mirror {
         let chain = self.handle.chain();
         self.insert_blocks(tx, blocks).await?;
         let mut heads = Heads::of(tx, chain, rows).await?;
-        heads.advance(rows)?;
-        let mirrored = columns::insert(tx, chain, rows).await?;
+        let nodes = heads.advance(rows)?;
+        let mirrored = columns::insert(tx, chain, rows, &nodes).await?;
         let mut applied = Applied { mirrored, ..Applied::default() };
         heads.store(tx, chain).await?;
         let ours = rows.iter().filter(|row| {

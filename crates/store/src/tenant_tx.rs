@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use alloy_primitives::{B256, keccak256};
-use cofferdam_core::{BatchIndex, BatchRoot, FieldName, Fields, MAX_BATCH_COUNT, Seq, TenantId};
+use cofferdam_core::{
+    BatchIndex, BatchRoot, BatchTiles, FieldName, Fields, MAX_BATCH_COUNT, Seq, TenantId,
+};
 use futures::{Stream, StreamExt};
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
 
@@ -32,6 +34,13 @@ macro_rules! batch_columns {
     };
 }
 
+macro_rules! anchored_columns {
+    () => {
+        "tenant_id, batch_index, first_seq, count, root, anchored_at, block_number, block_hash, \
+         tx_hash, log_index"
+    };
+}
+
 macro_rules! head_columns {
     () => {
         "h.tenant_id, t.name, h.next_seq, h.last_entry_hash, h.sealed_seq, h.sealed_batches, \
@@ -40,7 +49,7 @@ macro_rules! head_columns {
     };
 }
 
-pub(crate) use {batch_columns, entry_columns, head_columns};
+pub(crate) use {anchored_columns, batch_columns, entry_columns, head_columns};
 
 /// A transaction in one tenant's scope, on one chain. Dropped without [`TenantTx::commit`], it is rolled
 /// back. It has methods only and never hands out its connection.
@@ -198,14 +207,36 @@ impl TenantTx {
         row.as_ref().map(entry).transpose()
     }
 
-    /// Writes the next batch, of `count` entries with `bytes` of values, and moves the head past it. For
-    /// the sealer only, which has checked the entries; the head is locked from here on.
+    /// Writes the next batch, of entries with `bytes` of values, and moves the head past it. For the
+    /// sealer only, which has checked the entries; the head is locked from here on.
     pub async fn seal_batch(
+        &mut self,
+        first_seq: Seq,
+        bytes: u64,
+        tiles: &BatchTiles,
+    ) -> Result<SealedBatch> {
+        let roots = tiles.roots();
+        let kept = (roots.len() > 1).then(|| roots.iter().flat_map(|it| *it.as_bytes()).collect());
+        self.write_batch(first_seq, tiles.count(), bytes, tiles.root(), kept).await
+    }
+
+    /// The same where nobody knows the tiles nor the bytes, which count on for what remains.
+    pub async fn insert_batch(
+        &mut self,
+        first_seq: Seq,
+        count: u64,
+        root: BatchRoot,
+    ) -> Result<SealedBatch> {
+        self.write_batch(first_seq, count, 0, root, None).await
+    }
+
+    async fn write_batch(
         &mut self,
         first_seq: Seq,
         count: u64,
         bytes: u64,
         root: BatchRoot,
+        tiles: Option<Vec<u8>>,
     ) -> Result<SealedBatch> {
         hold(&mut self.tx, self.chain, self.epoch).await?;
         let end = first_seq.get().checked_add(count);
@@ -231,8 +262,8 @@ impl TenantTx {
                      AND sealed_seq = $3 AND $4 <= next_seq \
                  RETURNING sealed_batches - 1 AS batch_index) \
              INSERT INTO cofferdam.batches AS b \
-                 (tenant_id, chain_id, batch_index, first_seq, count, root) \
-             SELECT $1, $2, head.batch_index, $3, $5, $7 FROM head RETURNING ",
+                 (tenant_id, chain_id, batch_index, first_seq, count, root, tiles) \
+             SELECT $1, $2, head.batch_index, $3, $5, $7, $8 FROM head RETURNING ",
             batch_columns!()
         ))
         .bind(self.tenant.as_b256().0)
@@ -242,6 +273,7 @@ impl TenantTx {
         .bind(bigint(count, "count")?)
         .bind(bigint(bytes, "bytes")?)
         .bind(root.as_bytes().as_slice())
+        .bind(tiles)
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(StoreError::database("write a batch"))?;
@@ -249,16 +281,6 @@ impl TenantTx {
             Some(row) => batch(&row),
             None => Err(self.why_no_batch(first_seq, count).await?),
         }
-    }
-
-    /// The same where nobody knows the bytes: they count on for what remains.
-    pub async fn insert_batch(
-        &mut self,
-        first_seq: Seq,
-        count: u64,
-        root: BatchRoot,
-    ) -> Result<SealedBatch> {
-        self.seal_batch(first_seq, count, 0, root).await
     }
 
     /// Takes the next batch over from its event, as after a restore that lost the seal and not the
@@ -367,30 +389,17 @@ impl TenantTx {
 
     /// The mirrored `Anchored` events, in order of their batches.
     pub async fn anchored(&mut self) -> Result<Vec<AnchoredEvent>> {
-        let rows = sqlx::query(
-            "SELECT tenant_id, batch_index, first_seq, count, root, anchored_at, block_number, \
-                 block_hash, tx_hash, log_index \
-             FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 \
-             ORDER BY batch_index, block_number, log_index",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            anchored_columns!(),
+            " FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 ORDER BY batch_index"
+        ))
         .bind(self.tenant.as_b256().as_slice())
         .bind(self.chain)
         .fetch_all(&mut *self.tx)
         .await
         .map_err(StoreError::database("read mirrored events"))?;
-        rows.iter()
-            .map(|row| {
-                Ok(AnchoredEvent {
-                    tenant: row.tenant()?,
-                    index: BatchIndex(row.number("batch_index")?),
-                    first_seq: Seq(row.number("first_seq")?),
-                    count: row.number("count")?,
-                    root: row.hash("root")?,
-                    anchored_at: row.number("anchored_at")?,
-                    position: position(row)?,
-                })
-            })
-            .collect()
+        rows.iter().map(anchored).collect()
     }
 
     /// Makes it last. When this returns, it is on disk.
@@ -477,6 +486,18 @@ pub(crate) fn batch(row: &PgRow) -> Result<SealedBatch> {
         root: row.hash("root")?,
         sealed_at: row.time(column)?.ok_or(StoreError::Corrupt { column })?,
         anchored,
+    })
+}
+
+pub(crate) fn anchored(row: &PgRow) -> Result<AnchoredEvent> {
+    Ok(AnchoredEvent {
+        tenant: row.tenant()?,
+        index: BatchIndex(row.number("batch_index")?),
+        first_seq: Seq(row.number("first_seq")?),
+        count: row.number("count")?,
+        root: row.hash("root")?,
+        anchored_at: row.number("anchored_at")?,
+        position: position(row)?,
     })
 }
 

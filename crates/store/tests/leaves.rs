@@ -56,8 +56,8 @@ async fn leaves_are_the_hashes_of_the_entries_and_stop_at_the_limit_of_bytes() {
     assert_eq!(head.unsealed_bytes, (0..2500).map(size).sum::<u64>());
     let mut tx = sealer.tenant(tenant(1)).await.expect("a transaction");
     let part = tx.leaves(Seq(0), 900, u64::MAX).await.expect("read").expect("as acknowledged");
-    let root = cofferdam_core::batch_root(&part.hashes).expect("leaves");
-    tx.seal_batch(Seq(0), 900, part.bytes, root).await.expect("sealed");
+    let tiles = cofferdam_core::BatchTiles::new(&part.hashes).expect("leaves");
+    tx.seal_batch(Seq(0), part.bytes, &tiles).await.expect("sealed");
     tx.commit().await.expect("committed");
     let head = &sealer.heads().await.expect("heads")[0];
     assert_eq!(head.unsealed_bytes, (900..2500).map(size).sum::<u64>());

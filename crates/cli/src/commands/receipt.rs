@@ -2,13 +2,9 @@
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use cofferdam_core::{
-    AnchorRef, BatchCommitment, BatchMerkle, EntryBody, FieldName, Finality, HistoryMerkle,
-    HistoryRef, Inclusion, Receipt, ReceiptEntry,
-};
-use cofferdam_store::{Deployment, LogPosition, Reader, StoredEntry, Tenant, TenantTx};
+use cofferdam_core::{EntryBody, FieldName, Receipt, ReceiptEntry};
+use cofferdam_store::{Deployment, Reader, StoredEntry, Tenant, TenantTx};
 use eyre::{Result, WrapErr, bail};
-use futures::{TryStreamExt, pin_mut};
 use serde_json::json;
 
 use crate::{
@@ -78,14 +74,14 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         );
         bail!("tenant {} has no entry {which}", tenant.name);
     };
-    let (mut receipt, commitments) =
+    let mut receipt =
         make(&mut tx, &tenant, entry, args.fields.disclosed(), &deployment, chain_id).await?;
     if args.chain.rpc_url.is_some() {
         let chain = args.chain.connect().await?;
         if chain.contract() != deployment.contract {
             bail!("this database follows contract {}; pass no other", deployment.contract);
         }
-        proof::settle(&chain, &mut receipt, &commitments).await?;
+        proof::settle(&chain, &mut receipt, &mut tx).await?;
     }
     let text = receipt.to_json()?;
     let seq = receipt.entry.seq;
@@ -144,7 +140,7 @@ pub(crate) fn body(entry: StoredEntry, disclosed: Option<&[FieldName]>) -> Entry
     }
 }
 
-/// Makes the receipt of an entry from what is stored and mirrored; also tells the tenant's batches.
+/// Makes the receipt of an entry from what is stored and mirrored.
 async fn make(
     tx: &mut TenantTx,
     tenant: &Tenant,
@@ -152,21 +148,10 @@ async fn make(
     disclosed: Option<Vec<FieldName>>,
     deployment: &Deployment,
     chain_id: u64,
-) -> Result<(Receipt, Vec<BatchCommitment>)> {
+) -> Result<Receipt> {
     let seq = entry.seq;
     let (previous, commitment) = (entry.previous, entry.commitment);
     let body = body(entry, disclosed.as_deref());
-    let anchored = tx.anchored().await?;
-    let commitments: Vec<_> = anchored.iter().map(|event| event.batch().commitment()).collect();
-    let event = anchored.iter().find(|event| event.batch().leaf_index(seq).is_some());
-    let mut receipt = Receipt {
-        chain_id,
-        contract: deployment.contract,
-        code_hash: deployment.code_hash,
-        tenant: tenant.id,
-        entry: ReceiptEntry { seq, previous, body },
-        inclusion: None,
-    };
     // A receipt that its own verifier refuses is never handed out.
     let refused = |what| {
         let (name, id) = (&tenant.name, tenant.id);
@@ -174,37 +159,18 @@ async fn make(
             "entry {seq} of {name} is not what was {what}; run `cofferdam verify --tenant {id}`"
         )
     };
-    let Some(event) = event else {
-        if receipt.entry.body.commitment() != commitment {
-            bail!(refused("appended"));
-        }
-        return Ok((receipt, commitments));
+    let receipt = Receipt {
+        chain_id,
+        contract: deployment.contract,
+        code_hash: deployment.code_hash,
+        tenant: tenant.id,
+        entry: ReceiptEntry { seq, previous, body },
+        inclusion: tx.inclusion(seq).await?,
     };
-    let batch = event.batch();
-    let mut hashes = vec![];
-    {
-        let entries = tx.entries(batch.first_seq, batch.count);
-        pin_mut!(entries);
-        while let Some(entry) = entries.try_next().await? {
-            hashes.push(entry.entry_hash);
-        }
+    if receipt.inclusion.is_some() {
+        receipt.check().wrap_err_with(|| refused("anchored"))?;
+    } else if receipt.entry.body.commitment() != commitment {
+        bail!(refused("appended"));
     }
-    let path = BatchMerkle::new(&hashes)
-        .zip(batch.leaf_index(seq))
-        .and_then(|(tree, position)| Some((position, tree.path(position)?)));
-    let history_path = HistoryMerkle::new(&commitments).path_to_peak(batch.index);
-    let (Some((position, path)), Some(history_path)) = (path, history_path) else {
-        bail!("the mirror of tenant {} is not complete; run `cofferdam index --once`", tenant.name);
-    };
-    let LogPosition { block_number, block_hash, tx_hash, log_index } = event.position;
-    receipt.inclusion = Some(Inclusion {
-        batch,
-        position,
-        path,
-        history: HistoryRef { batches: commitments.len() as u64, path: history_path },
-        anchor: AnchorRef { transaction: tx_hash, log_index, block_number, block_hash },
-        finality: Finality::Included,
-    });
-    receipt.check().wrap_err_with(|| refused("anchored"))?;
-    Ok((receipt, commitments))
+    Ok(receipt)
 }

@@ -2,9 +2,9 @@
 
 use super::{BundleBatch, BundleError, LaterBatch, Manifest, signature};
 use crate::{
-    Batch, BatchIndex, BatchTree, BlockHeader, Commitment, EntryHash, History, MAX_BATCH_COUNT,
-    MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ReceiptEntry, ReceiptError, Seq, Word,
-    entry_hash,
+    Batch, BatchIndex, BatchTree, BlockHeader, Commitment, EntryBody, EntryHash, History,
+    MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ReceiptEntry, ReceiptError, Seq,
+    Word, entry_hash,
     receipt::wire::{read_entry, write_entry},
     storage::{Head, head_slot, peak_slot},
     tree::{append, fold},
@@ -36,9 +36,19 @@ pub struct BundleEntry {
 }
 
 impl BundleEntry {
-    /// Reads a line and hashes its fields, which is most of the work that a bundle makes.
-    pub fn from_json(line: &[u8]) -> Result<Self, ReceiptError> {
-        Ok(Self::from(&read_entry(line)?))
+    /// Reads lines and hashes their fields together, which is most of the work that a bundle makes.
+    pub fn from_lines<'a>(
+        lines: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Result<Self, ReceiptError>> {
+        let read: Vec<_> = lines.into_iter().map(read_entry).collect();
+        let bodies: Vec<_> = read.iter().flatten().map(|entry| &entry.body).collect();
+        let mut commitments = EntryBody::commitments(&bodies).into_iter();
+        let hashed = read.into_iter().map(|entry| {
+            let ReceiptEntry { seq, previous, body } = entry?;
+            let commitment = commitments.next().unwrap_or_else(|| body.commitment());
+            Ok(Self { seq, previous, commitment })
+        });
+        hashed.collect()
     }
 
     /// Writes an entry as a line, without its end.

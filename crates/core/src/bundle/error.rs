@@ -73,6 +73,9 @@ pub enum BundleError {
         /// The one that does.
         found: Seq,
     },
+    /// A batch ends before its last entry.
+    #[error("entry {0}: it is missing, what comes after its batch stands in its place")]
+    Missing(Seq),
     /// An entry does not follow the one before.
     #[error("entry {seq}: its previous hash is {found}, the entry before it has {expected}")]
     Chain {

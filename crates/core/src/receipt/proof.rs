@@ -272,7 +272,7 @@ impl Policy {
         if !self.block_hashes.contains(&hash) {
             return Err(ProofError::NotPinned(hash));
         }
-        Ok(BlockHeader::decode(header)?)
+        Ok(BlockHeader::hashed(hash, header)?)
     }
 
     /// The root of the contract's storage after this block.

@@ -22,6 +22,9 @@ const COMMON: [(&str, Kind); 6] = [
     ("log_index", Kind::Bigint),
 ];
 
+/// The last column of anchored batches, which no event has: the nodes of the history that end with it.
+const NODES: (&str, Kind) = ("nodes", Kind::Bytea);
+
 /// What Postgres calls a column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -177,6 +180,7 @@ impl Statement {
             .into_iter()
             .chain(kind)
             .chain(own.iter().map(|(name, abi)| (*name, Kind::of(*abi))))
+            .chain((table == MirrorTable::Anchored).then_some(NODES))
             .collect();
         let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
         let arrays: Vec<_> = columns
@@ -201,21 +205,28 @@ impl Statement {
     }
 }
 
-/// Writes rows, all tables in one statement each.
+/// Writes rows, all tables in one statement each, with the nodes that each row completes.
 pub(super) async fn insert(
     tx: &mut Transaction<'static, Postgres>,
     chain: i64,
     rows: &[Row],
+    nodes: &[Option<Vec<u8>>],
 ) -> Result<u64> {
     let mut written = 0;
     for table in MirrorTable::ALL {
         let statement = Statement::of(table);
         let mut columns: Vec<Column> = vec![];
-        for row in rows.iter().filter(|row| row.event.table == table) {
+        for (row, nodes) in rows.iter().zip(nodes).filter(|(row, _)| row.event.table == table) {
             if columns.is_empty() {
                 columns = statement.columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
             }
             push(&mut columns, statement, row)?;
+            if let (MirrorTable::Anchored, Some(column)) = (table, columns.last_mut()) {
+                match nodes {
+                    Some(nodes) => column.bytes(nodes),
+                    None => column.null(),
+                }
+            }
         }
         if columns.is_empty() {
             continue;

@@ -53,7 +53,8 @@ pub struct Hole {
 }
 
 impl MirrorHead {
-    fn advance(&mut self, row: &Row) -> Result<()> {
+    /// Counts a row; returns the nodes of the history that it completes, where the history is known.
+    fn advance(&mut self, row: &Row) -> Result<Option<Vec<u8>>> {
         let hole = |table, expected, found| {
             let block_number = row.position.block_number;
             StoreError::Hole(Hole { tenant: self.tenant, table, expected, found, block_number })
@@ -72,10 +73,11 @@ impl MirrorHead {
                 }
                 self.batches += 1;
                 self.entries = self.entries.saturating_add(count);
-                if let Some(history) = &mut self.history {
-                    history.append(event.batch().commitment()).map_err(|_| hole(table, 0, 0))?;
-                }
-                return Ok(());
+                let Some(history) = &mut self.history else { return Ok(None) };
+                let commitment = event.batch().commitment();
+                let completed = history.completed(commitment);
+                history.append(commitment).map_err(|_| hole(table, 0, 0))?;
+                return Ok(Some(completed.concat()));
             }
             MirrorTable::AnchorerSet => (&mut self.anchorers, counter("nonce")?),
             // A version of 1 is the first: what comes after n is n + 1.
@@ -83,9 +85,10 @@ impl MirrorHead {
             MirrorTable::Scopes => (&mut self.scopes, counter("event_index")?),
             MirrorTable::Described => (&mut self.agent_events, counter("agent_nonce")?),
             MirrorTable::AccountEvents => (&mut self.account_events, counter("event_index")?),
-            MirrorTable::Skipped => return Ok(()),
+            MirrorTable::Skipped => return Ok(None),
         };
-        step(next, found).map_err(|expected| hole(table, expected, found))
+        step(next, found).map_err(|expected| hole(table, expected, found))?;
+        Ok(None)
     }
 }
 
@@ -154,12 +157,15 @@ impl Heads {
         Ok(this)
     }
 
-    /// Counts rows, in the chain's order.
-    pub(super) fn advance(&mut self, rows: &[Row]) -> Result<()> {
+    /// Counts rows, in the chain's order; returns the nodes of its tenant's history that each completes,
+    /// where they are known.
+    pub(super) fn advance(&mut self, rows: &[Row]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut nodes = Vec::with_capacity(rows.len());
         for row in rows {
-            if let Some((head, _)) = self.heads.get_mut(&row.tenant) {
-                head.advance(row)?;
-            }
+            nodes.push(match self.heads.get_mut(&row.tenant) {
+                Some((head, _)) => head.advance(row)?,
+                None => None,
+            });
             let Some(agent) = forfeiter(row) else { continue };
             if let Some((head, _)) = self.heads.get_mut(&agent.into_word()) {
                 let column = "agent_nonce";
@@ -171,7 +177,7 @@ impl Heads {
                 })?;
             }
         }
-        Ok(())
+        Ok(nodes)
     }
 
     /// Whether somebody registered this tenant here.

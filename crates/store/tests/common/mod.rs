@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use cofferdam_core::{
-    Address, B256, EntryHash, FieldName, TenantId, batch_root,
+    Address, B256, BatchTiles, EntryHash, FieldName, TenantId,
     mirror::{Abi, MirrorEvent, Row, Value},
 };
 use cofferdam_devnet::TestDatabase;
@@ -168,8 +168,8 @@ impl Database {
             .try_collect()
             .await
             .expect("entries");
-        let root = batch_root(&leaves).expect("entries to seal");
-        let batch = tx.insert_batch(head.sealed_seq, head.unsealed(), root).await.expect("sealed");
+        let tiles = BatchTiles::new(&leaves).expect("entries to seal");
+        let batch = tx.seal_batch(head.sealed_seq, 0, &tiles).await.expect("sealed");
         tx.commit().await.expect("committed");
         batch
     }
