@@ -10,7 +10,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
-use cofferdam_contracts::{AuditAnchor, Chain, GAS_PRICE_ORACLE, deployment::Deployment};
+use cofferdam_contracts::{AuditAnchor, Chain, Expected, GAS_PRICE_ORACLE, deployment::Deployment};
 use cofferdam_core::{FieldName, TenantId};
 use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{Intent, Mirror, NewEntry, Reader, SealedBatch, Sealer, Sequencer};
@@ -21,7 +21,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{CHAIN_ID, LIMIT, Stack, records, run};
+use crate::{
+    faults::rpc::{Fault, Rpc},
+    support::{CHAIN_ID, LIMIT, Stack, records, run},
+};
 
 /// Anvil's first account, which anchors on a devnet and is unlocked on every Anvil.
 const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -606,4 +609,22 @@ async fn what_an_op_stack_chain_takes_beside_is_asked_where_it_can_be() {
         .raw_request::<_, Value>("anvil_setCode".into(), (GAS_PRICE_ORACLE, code));
     request.await.unwrap();
     assert_eq!(ground.chain.surcharge(&raw, 50_000).await.unwrap(), U256::from(2_000));
+
+    // Of a block that the node has forgotten, the fee is what it is now.
+    let ask = ground.chain.provider();
+    let sent = json!({ "from": ANCHORER, "to": ANCHORER });
+    let hash: B256 = ask.raw_request("eth_sendTransaction".into(), [sent]).await.unwrap();
+    let mut receipt: Value =
+        ask.raw_request("eth_getTransactionReceipt".into(), [hash]).await.unwrap();
+    receipt["operatorFeeScalar"] = json!("0x1");
+    let rpc = Rpc::start(vec![ground.anvil.rpc_url().clone()]).await;
+    let chain = Chain::connect(&rpc.url().clone().into(), Expected::default()).await.unwrap();
+    let mut forgotten = true;
+    rpc.play(move |method| match method {
+        "eth_getTransactionReceipt" => Some(Fault::Answer(receipt.clone())),
+        "eth_call" => std::mem::take(&mut forgotten).then_some(Fault::Status(500)),
+        _ => None,
+    });
+    let paid = chain.paid(hash).await.unwrap().expect("a receipt");
+    assert_eq!((paid.operator_fee, rpc.heal()), (U256::from(1_000), 2));
 }

@@ -1,8 +1,6 @@
 //! What was sealed, hashed again from what is stored.
 
-use cofferdam_core::{
-    BatchMerkle, BatchRoot, BatchTree, EntryHash, Seq, TenantId, verify_inclusion,
-};
+use cofferdam_core::{BatchTiles, BatchTree, EntryHash, Seq, TenantId, verify_inclusion};
 use cofferdam_store::{LeafFault, SealedBatch, Sealer, StoreError, TenantTx};
 
 use crate::AnchorError;

@@ -19,7 +19,3 @@ CREATE POLICY tenant_find ON cofferdam.incidents FOR SELECT TO cofferdam_sequenc
 CREATE POLICY tenant_close ON cofferdam.incidents FOR UPDATE TO cofferdam_sequencer
     USING (chain_id = (SELECT cofferdam.scope_chain()) AND tenant_id = (SELECT cofferdam.scope_tenant()))
     WITH CHECK (chain_id = (SELECT cofferdam.scope_chain()) AND tenant_id = (SELECT cofferdam.scope_tenant()));
-
--- A batch that the chain has already, sealed by what was lost since, is adopted with its event.
-GRANT INSERT (anchored_at, block_number, block_hash, tx_hash, log_index) ON cofferdam.batches
-    TO cofferdam_sealer;

@@ -217,7 +217,7 @@ impl TenantTx {
     ) -> Result<SealedBatch> {
         let roots = tiles.roots();
         let kept = (roots.len() > 1).then(|| roots.iter().flat_map(|it| *it.as_bytes()).collect());
-        self.write_batch(first_seq, tiles.count(), bytes, tiles.root(), kept).await
+        self.write_batch(first_seq, tiles.count(), bytes, tiles.root(), kept, false).await
     }
 
     /// The same where nobody knows the tiles nor the bytes, which count on for what remains.
@@ -227,7 +227,7 @@ impl TenantTx {
         count: u64,
         root: BatchRoot,
     ) -> Result<SealedBatch> {
-        self.write_batch(first_seq, count, 0, root, None).await
+        self.write_batch(first_seq, count, 0, root, None, false).await
     }
 
     async fn write_batch(
@@ -237,6 +237,7 @@ impl TenantTx {
         bytes: u64,
         root: BatchRoot,
         tiles: Option<Vec<u8>>,
+        even_halted: bool,
     ) -> Result<SealedBatch> {
         hold(&mut self.tx, self.chain, self.epoch).await?;
         let end = first_seq.get().checked_add(count);
@@ -258,7 +259,7 @@ impl TenantTx {
                      SELECT CASE WHEN pg_input_is_valid(e.recorded_at, 'timestamptz') \
                          THEN e.recorded_at::timestamptz END FROM cofferdam.entries e \
                      WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq = $4))) END \
-                 WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NULL \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND (halted IS NULL OR $9) \
                      AND sealed_seq = $3 AND $4 <= next_seq \
                  RETURNING sealed_batches - 1 AS batch_index) \
              INSERT INTO cofferdam.batches AS b \
@@ -274,6 +275,7 @@ impl TenantTx {
         .bind(bigint(bytes, "bytes")?)
         .bind(root.as_bytes().as_slice())
         .bind(tiles)
+        .bind(even_halted)
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(StoreError::database("write a batch"))?;
@@ -283,41 +285,15 @@ impl TenantTx {
         }
     }
 
-    /// Takes the next batch over from its event, as after a restore that lost the seal and not the
-    /// entries; halted or not, since that is what an operator decides on. The caller has checked that the
-    /// entries give the event's root.
-    pub async fn adopt_batch(&mut self, event: &AnchoredEvent) -> Result<()> {
-        let (first, end) = (event.first_seq.get(), event.first_seq.get() + event.count);
-        let written = sqlx::query(
-            "WITH head AS (UPDATE cofferdam.heads SET sealed_seq = $5, \
-                 sealed_batches = sealed_batches + 1, \
-                 unsealed_bytes = CASE WHEN $5 < next_seq THEN unsealed_bytes ELSE 0 END, \
-                 oldest_unsealed_at = CASE WHEN $5 < next_seq THEN oldest_unsealed_at END \
-                 WHERE tenant_id = $1 AND chain_id = $2 AND sealed_batches = $3 AND sealed_seq = $4 \
-                     AND $5 <= next_seq RETURNING sealed_seq) \
-             INSERT INTO cofferdam.batches (tenant_id, chain_id, batch_index, first_seq, count, root, \
-                 anchored_at, block_number, block_hash, tx_hash, log_index) \
-             SELECT $1, $2, $3, $4, $6, $7, $8, $9, $10, $11, $12 FROM head",
-        )
-        .bind(self.tenant.as_b256().0)
-        .bind(self.chain)
-        .bind(bigint(event.index.get(), "batch index")?)
-        .bind(bigint(first, "seq")?)
-        .bind(bigint(end, "seq")?)
-        .bind(bigint(event.count, "count")?)
-        .bind(event.root.as_bytes().as_slice())
-        .bind(bigint(event.anchored_at, "anchored_at")?)
-        .bind(bigint(event.position.block_number, "block number")?)
-        .bind(event.position.block_hash.as_slice())
-        .bind(event.position.tx_hash.as_slice())
-        .bind(bigint(event.position.log_index, "log index")?)
-        .execute(&mut *self.tx)
-        .await
-        .map_err(StoreError::database("adopt a batch"))?;
-        match written.rows_affected() {
-            0 => Err(self.why_no_batch(event.first_seq, event.count).await?),
-            _ => Ok(()),
-        }
+    /// The same of a batch that the chain has already, as after a restore that lost the seal and none of
+    /// the entries; halted or not, since that is what an operator decides on.
+    pub async fn adopt_batch(
+        &mut self,
+        first_seq: Seq,
+        count: u64,
+        root: BatchRoot,
+    ) -> Result<SealedBatch> {
+        self.write_batch(first_seq, count, 0, root, None, true).await
     }
 
     async fn why_no_batch(&mut self, first_seq: Seq, count: u64) -> Result<StoreError> {

@@ -4,7 +4,8 @@ use std::{process::ExitCode, time::SystemTime};
 
 use cofferdam_anchorer::{difference, fault};
 use cofferdam_contracts::Chain;
-use cofferdam_store::{AnchoredAt, AnchoredEvent, SealedBatch, Sealer, Tenant};
+use cofferdam_core::TenantId;
+use cofferdam_store::{AnchoredEvent, Mirror, SealedBatch, Sealer, Tenant};
 use eyre::Result;
 use serde_json::json;
 
@@ -154,11 +155,9 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
                 found.differences.extend(indexer.difference(id).await?);
             }
             if found.differences.is_empty() && args.yes {
-                let mut tx = sealer.tenant(id).await?;
-                for event in &found.adoptable {
-                    tx.adopt_batch(event).await?;
-                }
-                tx.commit().await?;
+                adopt(&sealer, id, &found.adoptable).await?;
+                let mirror = Mirror::connect(&url, chain.chain_id()).await?;
+                mirror.confirm_adopted(&found.adoptable).await?;
                 sealer.resume(id, &seen).await?;
             }
             (name, found.differences, found.adoptable.len())
@@ -198,7 +197,7 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
 struct Look {
     /// What a halt could have been for, and still is so.
     differences: Vec<String>,
-    /// Batches that the chain has and that were lost here with their seals, but not with their entries.
+    /// Events of batches whose seals were lost here, but not their entries, or that wait to be confirmed.
     adoptable: Vec<AnchoredEvent>,
 }
 
@@ -211,13 +210,12 @@ async fn look(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<Look> {
     // Where the next batch begins.
     let mut sealed = batches.last().map_or(0, |batch| batch.first_seq.get() + batch.count);
     for event in tx.anchored().await? {
-        let AnchoredEvent { index, first_seq, count, root, anchored_at, position, .. } = event;
+        let AnchoredEvent { index, first_seq, count, root, position, .. } = event;
         let at = usize::try_from(index.get()).unwrap_or(usize::MAX);
-        let ours = batches.get(at).map(|batch| (batch.first_seq, batch.count, batch.root));
         let end = first_seq.get().saturating_add(count);
-        if ours.is_none() && at == batches.len() && first_seq.get() == sealed && end <= next {
-            let anchored = Some(AnchoredAt { anchored_at, position });
+        if at == batches.len() && first_seq.get() == sealed && end <= next {
             let (tenant, sealed_at) = (tenant.id, SystemTime::now());
+            let anchored = None;
             batches.push(SealedBatch {
                 tenant,
                 index,
@@ -227,11 +225,16 @@ async fn look(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<Look> {
                 sealed_at,
                 anchored,
             });
-            adoptable.push(event);
             sealed = end;
-        } else if ours != Some((first_seq, count, root)) {
-            let block = position.block_number;
-            found.push(format!("batch {index} in block {block}, root {root}, was not sealed here"));
+        }
+        match batches.get(at) {
+            Some(ours) if (ours.first_seq, ours.count, ours.root) == (first_seq, count, root) => {
+                adoptable.extend(ours.anchored.is_none().then_some(event));
+            }
+            _ => found.push(format!(
+                "batch {index} in block {}, root {root}, was not sealed here",
+                position.block_number
+            )),
         }
     }
     for head in heads {
@@ -247,4 +250,15 @@ async fn look(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<Look> {
     found.extend(rest.err().map(|fault| fault.to_string()));
     found.dedup();
     Ok(Look { differences: found, adoptable })
+}
+
+/// Writes down the batches among these that are not there.
+async fn adopt(sealer: &Sealer, tenant: TenantId, events: &[AnchoredEvent]) -> Result<()> {
+    let mut tx = sealer.tenant(tenant).await?;
+    for AnchoredEvent { index, first_seq, count, root, .. } in events {
+        if tx.batch(*index).await?.is_none() {
+            tx.adopt_batch(*first_seq, *count, *root).await?;
+        }
+    }
+    Ok(tx.commit().await?)
 }

@@ -70,6 +70,13 @@ impl Mirror {
         Ok((confirmed, findings))
     }
 
+    /// Confirms batches that were adopted after their events had been mirrored.
+    pub async fn confirm_adopted(&self, events: &[AnchoredEvent]) -> Result<()> {
+        let mut tx = self.handle.begin().await?;
+        self.confirm(&mut tx, &events.iter().collect::<Vec<_>>()).await?;
+        tx.commit().await.map_err(StoreError::database("confirm batches"))
+    }
+
     pub(super) async fn confirm(
         &self,
         tx: &mut Transaction<'static, Postgres>,
