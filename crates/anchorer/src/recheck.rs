@@ -54,8 +54,8 @@ pub async fn fault(tx: &mut TenantTx, batch: &SealedBatch) -> Result<Option<Faul
         Ok(leaves) => leaves.hashes,
         Err(fault) => return Ok(Some(fault.into())),
     };
-    let root = proven(batch.tenant, first, leaves).await?.root();
-    Ok((root != batch.root).then(|| Fault {
+    let tiles = proven_tiles(batch.tenant, first, leaves).await?;
+    Ok((tiles.root() != batch.root).then(|| Fault {
         seq: first,
         missing: false,
         detail: format!(
@@ -67,22 +67,22 @@ pub async fn fault(tx: &mut TenantTx, batch: &SealedBatch) -> Result<Option<Faul
     }))
 }
 
-/// The tiles of a tenant's entries from `first` on, after the path of one of them, which nobody chose, led
-/// to their root as an auditor will check it.
-pub(crate) async fn proven(
+/// The tree of a tenant's entries from `first` on, after the path of one of them, which nobody chose, led
+/// to its root as an auditor will check it.
+pub(crate) async fn proven_tiles(
     tenant: TenantId,
     first: Seq,
-    hashes: Vec<EntryHash>,
+    leaves: Vec<EntryHash>,
 ) -> Result<BatchTiles, AnchorError> {
     let building = tokio::task::spawn_blocking(move || {
-        let (tiles, count) = (BatchTiles::new(&hashes)?, hashes.len() as u64);
-        let root = tiles.root();
+        let tiles = BatchTiles::new(&leaves)?;
+        let (root, count) = (tiles.root(), tiles.count());
         let [.., a, b, c, d] = *root.as_bytes();
         let index = u64::from(u32::from_be_bytes([a, b, c, d])) % count;
         let tile = tiles.tile(index)?;
         let tile = usize::try_from(tile.start).ok()?..usize::try_from(tile.end).ok()?;
-        let leaf = hashes[usize::try_from(index).ok()?].into();
-        let path = tiles.path(index, &hashes[tile])?;
+        let leaf = leaves[usize::try_from(index).ok()?].into();
+        let path = tiles.path(index, &leaves[tile])?;
         verify_inclusion::<BatchTree>(leaf, index, count, &path, root.into()).ok()?;
         Some(tiles)
     });

@@ -9,7 +9,7 @@ use tracing::{error, info};
 
 use crate::{
     AnchorError,
-    recheck::{halt, proven},
+    recheck::{halt, proven_tiles},
 };
 
 /// Tenants that are sealed at the same time.
@@ -90,7 +90,7 @@ async fn seal_one(
     };
     let Leaves { hashes, bytes } = leaves;
     let count = hashes.len() as u64;
-    let tiles = proven(tenant, first, hashes).await?;
+    let tiles = proven_tiles(tenant, first, hashes).await?;
     let batch = tx.seal_batch(first, bytes, &tiles).await?;
     tx.commit().await?;
     info!(%tenant, batch = %batch.index, first_seq = %first, count, "batch sealed");

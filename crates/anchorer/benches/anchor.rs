@@ -1,4 +1,4 @@
-//! What sealing costs beside the hashing that it cannot do without: `script/bench seal`.
+//! What sealing costs beside the hashing that it cannot do without: `script/bench anchor`.
 //!
 //! A Postgres of its own, fsync on. A tenant's million entries of a kilobyte are sealed, every leaf hashed
 //! again from what is stored; then a core hashes as many buffers of the same lengths, and nothing else.
