@@ -134,12 +134,13 @@ async fn list(args: ListArgs, output: &Output) -> Result<ExitCode> {
 }
 
 async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
-    let chain = args.chain.connect().await?;
     let url = args.database.url()?;
+    let sealer = Sealer::connect(&url, args.chain.id().await?).await?;
+    let seen_of_all = sealer.standing_of_all().await?;
+    let chain = args.chain.connect().await?;
     let sequencer = connect::sequencer(&args.database, chain.chain_id()).await?;
     // Refuses another chain, another contract and other code than this database was made for.
     connect::follow(&sequencer, &chain).await?;
-    let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (who, differences, adoptable) = match &args.tenant {
         None => ("everything".to_string(), vec![], 0),
         Some(name) => {
@@ -171,7 +172,7 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
         }
     };
     if args.everything && args.yes {
-        sealer.resume_all().await?;
+        sealer.resume_all(&seen_of_all).await?;
     }
     let resolved = differences.is_empty() && args.yes;
     let adopting = match adoptable {
