@@ -9,6 +9,7 @@ mod kills;
 mod leaders;
 mod many;
 mod node;
+mod proofs;
 mod reorgs;
 pub(crate) mod rpc;
 pub(crate) mod trap;

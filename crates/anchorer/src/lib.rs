@@ -15,6 +15,9 @@
 //! - Policies that tenants signed and handed in are posted in the same way, each when it is the registry's
 //!   next. One that something else took the place of, or whose deadline passed, is an incident.
 //!
+//! Beside its steps a leading daemon *keeps* what the node proves of each tenant's history ([`Keeper`]), since
+//! nodes forget the state that a receipt's proof is made of.
+//!
 //! Nothing here says that a batch is anchored. That is for the indexer to say, from the event.
 
 mod anchorer;
@@ -23,6 +26,7 @@ mod aside;
 mod choose;
 mod error;
 mod fees;
+mod keeper;
 mod lead;
 mod policies;
 mod poster;
@@ -36,6 +40,7 @@ pub use anchorers::Anchorers;
 pub use choose::difference;
 pub use cofferdam_store::SealPolicy;
 pub use error::AnchorError;
+pub use keeper::{Keeper, Kept};
 pub use poster::PostPolicy;
 pub use pulse::Pulse;
 pub use recheck::{Fault, fault};

@@ -17,8 +17,8 @@ use crate::{
     poster::{Call, Poster},
 };
 
-/// How many tenants' policies are looked at in one step.
-const MOST: u32 = 100;
+/// How many tenants' policies are looked at in one step; the next step goes on after them.
+const MOST: usize = 100;
 /// The most gas that publishing a policy may use: the check of its signature is the tenant's own code, and
 /// we pay for it.
 const MAX_GAS: u64 = 1_000_000;
@@ -31,14 +31,22 @@ pub(crate) struct Due {
     /// Each with the call that does it.
     pub(crate) calls: Vec<((TenantId, Item), Call)>,
     /// What stood in the way of looking at one of them.
-    pub(crate) trouble: Option<ChainError>,
+    pub(crate) trouble: Option<AnchorError>,
 }
 
 /// Chooses up to so many of the policies that wait: those that are the registry's next and that it would
 /// take. Gives up, with an incident, what cannot be published any more.
 pub(crate) async fn due(poster: &Poster, ledger: &Sealer, room: usize) -> Result<Due, AnchorError> {
     let mut due = Due::default();
-    let waiting = ledger.waiting_policies(MOST).await?;
+    let waiting = {
+        let mut looked_at = poster.looked_at.lock().await;
+        let waiting = ledger.waiting_policies(MOST as u32, &looked_at).await?;
+        match waiting.len() < MOST {
+            true => looked_at.clear(),
+            false => looked_at.extend(waiting.iter().map(|policy| policy.submission.tenant)),
+        }
+        waiting
+    };
     if waiting.is_empty() {
         return Ok(due);
     }
@@ -51,12 +59,12 @@ pub(crate) async fn due(poster: &Poster, ledger: &Sealer, room: usize) -> Result
                 due.calls.push(((tenant, Item::Policy(version)), call));
             }
             Ok(None) => {}
+            Err(error) if error.concerns_all() => return Err(error),
             // One tenant's wallet that cannot be asked holds up nobody else.
-            Err(AnchorError::Chain(error)) => {
+            Err(error) => {
                 warn!(tenant = %policy.submission.tenant, %error, "policy not published, trying again");
                 due.trouble = Some(error);
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(due)

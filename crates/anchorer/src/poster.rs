@@ -71,6 +71,8 @@ pub(crate) struct Poster {
     pub(crate) policy: PostPolicy,
     /// The PolicyRegistry.
     pub(crate) registry: Address,
+    /// Tenants whose waiting policies were looked at since it began with the oldest.
+    pub(crate) looked_at: Mutex<Vec<TenantId>>,
     /// When a hash was handed to the node, and what came of that.
     sent: Mutex<HashMap<B256, Sending>>,
 }
@@ -124,7 +126,7 @@ impl Followed {
 impl Poster {
     pub(crate) fn new(sender: Sender, policy: PostPolicy) -> Self {
         let registry = Deployment::default().policy_registry;
-        Self { sender, policy, registry, sent: Mutex::default() }
+        Self { sender, policy, registry, looked_at: Mutex::default(), sent: Mutex::default() }
     }
 
     /// The same, for another PolicyRegistry.

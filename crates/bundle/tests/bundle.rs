@@ -4,7 +4,7 @@
 mod make;
 
 use cofferdam_bundle::{StreamError, Verified, verify};
-use cofferdam_core::{BundleError, EntryHash, Manifest, Policy, ProofError};
+use cofferdam_core::{BundleError, BundleProof, EntryHash, Manifest, Policy, ProofError};
 use make::{Body, Made, Shape, make, packed, partial, signed, whole};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -58,6 +58,29 @@ fn whole_histories_and_ranges_of_them_are_complete() {
         let made = make(&shape(sizes, 0..sizes.len()));
         read_lines(&made.lines).unwrap().checked.prove(&made.policy).unwrap();
     }
+}
+
+/// What proves a bundle is kept as bytes, and proves a receipt of each of its batches.
+#[test]
+fn a_proof_reads_back_and_holds_what_each_batch_takes() {
+    let made = make(&shape(&[3, 2, 4, 1, 1, 1, 1], 0..7));
+    let proof = &made.manifest.proof_block;
+    let bytes = proof.to_bytes();
+    assert_eq!(BundleProof::from_bytes(&bytes).as_ref(), Some(proof));
+    assert_eq!(BundleProof::from_bytes(&bytes[..bytes.len() - 1]), None);
+    assert_eq!(BundleProof::from_bytes(&[&bytes[..], &[0]].concat()), None);
+    let mut many = proof.clone();
+    many.peaks = vec![proof.head.clone(); 41];
+    assert_eq!(BundleProof::from_bytes(&many.to_bytes()), None);
+
+    let proven = proof.verify(made.manifest.tenant_id, &made.policy).unwrap();
+    assert_eq!((proven.head, proven.peaks.len()), (proof.claimed_head(), 3));
+    // Peaks over four, two and one.
+    for (index, at) in [0, 0, 0, 0, 1, 1, 2].into_iter().enumerate() {
+        let block = proof.of_batch((index as u64).into()).unwrap();
+        assert_eq!((&block.head, &block.peak), (&proof.head, &proof.peaks[at]), "batch {index}");
+    }
+    assert_eq!(proof.of_batch(7.into()), None);
 }
 
 #[test]

@@ -155,12 +155,16 @@ impl Watched {
                 (r#"{stage="final"}"#, vitals.last_final),
             ];
             family(&mut text, "entries", "gauge", help, &stages);
-            let help = "How long the oldest has waited: an entry for its batch, a sealed batch for its event.";
+            let help = "How long the oldest has waited: an entry for its batch, a sealed batch and a policy for their events.";
             let ages = [
                 (r#"{for="seal"}"#, vitals.unsealed_for.as_secs_f64()),
                 (r#"{for="anchor"}"#, vitals.unanchored_for.as_secs_f64()),
+                (r#"{for="publish"}"#, vitals.unpublished_for.as_secs_f64()),
             ];
             family(&mut text, "waiting_seconds", "gauge", help, &ages);
+            let policies = [("", vitals.waiting_policies)];
+            let help = "Policies that were handed in and are not on the chain yet.";
+            family(&mut text, "policies_waiting", "gauge", help, &policies);
             let tenants =
                 [(r#"{is="registered"}"#, vitals.tenants), (r#"{is="halted"}"#, vitals.halted)];
             family(&mut text, "tenants", "gauge", "Tenants.", &tenants);

@@ -19,6 +19,7 @@ mod error;
 mod event;
 mod fees;
 mod logs;
+mod proof;
 mod revert;
 pub mod signing;
 

@@ -7,12 +7,14 @@
 mod check;
 mod error;
 mod manifest;
+mod proof;
 mod signature;
 
 pub use check::{BundleCheck, BundleEntry, BundleLine, CheckedBundle, ProvenBundle};
 pub use error::BundleError;
 pub use manifest::{
-    BundleBatch, BundleFirst, BundleHistory, BundleLast, BundleProof, LaterBatch, MAX_LINE_BYTES,
-    Manifest, PolicyRecord, ScopeRecord,
+    BundleBatch, BundleFirst, BundleHistory, BundleLast, LaterBatch, MAX_LINE_BYTES, Manifest,
+    PolicyRecord, ScopeRecord,
 };
+pub use proof::{BundleProof, ProvenHistory};
 pub use signature::{SignatureLine, manifest_digest};

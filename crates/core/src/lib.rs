@@ -61,7 +61,7 @@ pub use batch::{Batch, MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, batch_commitme
 pub use bundle::{
     BundleBatch, BundleCheck, BundleEntry, BundleError, BundleFirst, BundleHistory, BundleLast,
     BundleLine, BundleProof, CheckedBundle, LaterBatch, MAX_LINE_BYTES, Manifest, PolicyRecord,
-    ProvenBundle, ScopeRecord, SignatureLine, manifest_digest,
+    ProvenBundle, ProvenHistory, ScopeRecord, SignatureLine, manifest_digest,
 };
 pub use bytes::{
     BatchCommitment, BatchRoot, Commitment, EntryHash, FieldDigest, HistoryRoot, Salt, Seed,

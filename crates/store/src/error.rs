@@ -199,11 +199,12 @@ pub enum StoreError {
     },
     /// What an operator decided on is not all any more.
     #[error(
-        "more was found about tenant {tenant} while it was checked, so nothing was lifted: see `cofferdam incident list`"
+        "more was found about {} while it was checked, so nothing was lifted: see `cofferdam incident list`",
+        tenant.map_or("everything".to_owned(), |tenant| format!("tenant {tenant}"))
     )]
     Meanwhile {
-        /// The tenant.
-        tenant: TenantId,
+        /// The tenant; none where it concerns everything.
+        tenant: Option<TenantId>,
     },
     /// Another indexer moved the checkpoint.
     #[error("the mirror stands at {}, not at {}: another indexer moved it; read it again", Position(*found), Position(*expected))]

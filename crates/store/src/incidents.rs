@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use alloy_primitives::{B256, keccak256};
 use cofferdam_core::TenantId;
-use sqlx::{Postgres, Transaction};
+use sqlx::{Postgres, Transaction, postgres::PgRow};
 
 use crate::{
     Result, Sealer, StoreError, TenantTx,
@@ -29,12 +29,12 @@ pub struct Incident {
     pub resolved_at: Option<SystemTime>,
 }
 
-/// Why a tenant stands still.
+/// Why a tenant, or everything, stands still.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Why it is halted, if it is.
     pub halted: Option<String>,
-    /// Its incidents that no operator has decided on.
+    /// The incidents of it that no operator has decided on.
     pub open: Vec<B256>,
 }
 
@@ -116,11 +116,22 @@ impl Sealer {
         .fetch_one(&mut *scoped.tx)
         .await
         .map_err(StoreError::database("read why a tenant stands still"))?;
-        let open = row.value::<Vec<Vec<u8>>>("open")?;
-        let open = open.iter().map(|id| {
-            B256::try_from(&**id).map_err(|_| StoreError::Corrupt { column: "incident_id" })
-        });
-        Ok(Standing { halted: row.value("halted")?, open: open.collect::<Result<_>>()? })
+        standing(&row)
+    }
+
+    /// The same of what concerns the whole deployment: for [`Sealer::resume_all`].
+    pub async fn standing_of_all(&self) -> Result<Standing> {
+        let mut tx = self.handle.begin().await?;
+        let row = sqlx::query(
+            "SELECT (SELECT halted FROM cofferdam.deployments WHERE chain_id = $1) AS halted, \
+                 ARRAY(SELECT incident_id FROM cofferdam.incidents \
+                     WHERE chain_id = $1 AND tenant_id IS NULL AND resolved_at IS NULL) AS open",
+        )
+        .bind(self.handle.chain())
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::database("read why everything stands still"))?;
+        standing(&row)
     }
 
     /// An operator's decision on what was `seen`: the tenant is sealed and anchored again, and those
@@ -154,7 +165,7 @@ impl Sealer {
         .await
         .map_err(StoreError::database(doing))?;
         if more.value("more")? {
-            return Err(StoreError::Meanwhile { tenant });
+            return Err(StoreError::Meanwhile { tenant: Some(tenant) });
         }
         let closed = sqlx::query(
             "UPDATE cofferdam.incidents SET resolved_at = now() \
@@ -178,20 +189,41 @@ impl Sealer {
     }
 
     /// The same for what concerned the whole deployment; halted tenants stay halted.
-    pub async fn resume_all(&self) -> Result<()> {
+    pub async fn resume_all(&self, seen: &Standing) -> Result<()> {
         let mut tx = self.handle.begin().await?;
         let doing = "lift the halt of everything";
-        for sql in [
-            "UPDATE cofferdam.deployments SET halted = NULL WHERE chain_id = $1",
-            "UPDATE cofferdam.incidents SET resolved_at = now() \
-             WHERE chain_id = $1 AND tenant_id IS NULL AND resolved_at IS NULL",
-        ] {
-            sqlx::query(sql)
-                .bind(self.handle.chain())
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::database(doing))?;
+        let ids: Vec<_> = seen.open.iter().map(|id| id.0).collect();
+        sqlx::query(
+            "UPDATE cofferdam.deployments SET halted = NULL \
+             WHERE chain_id = $1 AND halted IS NOT DISTINCT FROM $2",
+        )
+        .bind(self.handle.chain())
+        .bind(&seen.halted)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        let more = sqlx::query(
+            "SELECT EXISTS (SELECT FROM cofferdam.deployments WHERE chain_id = $1 AND halted IS NOT NULL) \
+                 OR EXISTS (SELECT FROM cofferdam.incidents WHERE chain_id = $1 AND tenant_id IS NULL \
+                     AND resolved_at IS NULL AND incident_id <> ALL ($2)) AS more",
+        )
+        .bind(self.handle.chain())
+        .bind(&ids)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
+        if more.value("more")? {
+            return Err(StoreError::Meanwhile { tenant: None });
         }
+        sqlx::query(
+            "UPDATE cofferdam.incidents SET resolved_at = now() \
+             WHERE chain_id = $1 AND tenant_id IS NULL AND resolved_at IS NULL AND incident_id = ANY ($2)",
+        )
+        .bind(self.handle.chain())
+        .bind(&ids)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database(doing))?;
         tx.commit().await.map_err(StoreError::database(doing))?;
         tracing::warn!("everything resumed by an operator");
         Ok(())
@@ -242,6 +274,14 @@ impl Sealer {
             })
             .collect()
     }
+}
+
+fn standing(row: &PgRow) -> Result<Standing> {
+    let open = row.value::<Vec<Vec<u8>>>("open")?;
+    let open = open
+        .iter()
+        .map(|id| B256::try_from(&**id).map_err(|_| StoreError::Corrupt { column: "incident_id" }));
+    Ok(Standing { halted: row.value("halted")?, open: open.collect::<Result<_>>()? })
 }
 
 /// Writes an incident, and says whether it was not open before; one that was resolved is open again.

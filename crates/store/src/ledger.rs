@@ -149,7 +149,8 @@ impl Sealer {
         row.map(|row| row.hash("intent")).transpose()
     }
 
-    /// Follows an attempt of a settled intent again; its other attempts are gone for good.
+    /// Follows an attempt of a settled intent again; its other attempts are gone for good, and what the intent
+    /// cost is cleared with them.
     async fn unsettle(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -157,8 +158,12 @@ impl Sealer {
         attempt: &Attempt,
     ) -> Result<()> {
         sqlx::query(
-            "UPDATE cofferdam.transactions SET settled = false, raw = $4 \
-             WHERE chain_id = $1 AND intent = $2 AND tx_hash = $3",
+            "WITH undone AS (UPDATE cofferdam.transactions SET settled = false, raw = $4 \
+                 WHERE chain_id = $1 AND intent = $2 AND tx_hash = $3), \
+             cost AS (SELECT coalesce(sum(gas_used), 0)::bigint AS gas, coalesce(sum(fee), 0) AS fee \
+                 FROM cofferdam.transactions WHERE chain_id = $1 AND intent = $2 AND settled) \
+             UPDATE cofferdam.finality SET settled_gas = settled_gas - cost.gas, \
+                 settled_fee = settled_fee - cost.fee FROM cost WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
         .bind(intent.id.as_slice())
@@ -345,12 +350,16 @@ impl Sealer {
         tx.commit().await.map_err(StoreError::database(RESET))
     }
 
-    /// Writes down that nothing about an intent can change any more.
+    /// Writes down that nothing about an intent can change any more, and adds what it cost to what all have.
     pub async fn settle(&self, intent: &Intent) -> Result<()> {
         let mut tx = self.fenced().await?;
         sqlx::query(
-            "UPDATE cofferdam.transactions SET settled = true, raw = NULL \
-             WHERE chain_id = $1 AND intent = $2",
+            "WITH done AS (UPDATE cofferdam.transactions SET settled = true, raw = NULL \
+                 WHERE chain_id = $1 AND intent = $2 AND NOT settled RETURNING gas_used, fee) \
+             INSERT INTO cofferdam.finality AS f (chain_id, head, safe, final, settled_gas, settled_fee) \
+             SELECT $1, 0, 0, 0, coalesce(sum(gas_used), 0)::bigint, coalesce(sum(fee), 0) FROM done \
+             ON CONFLICT (chain_id) DO UPDATE SET settled_gas = f.settled_gas + EXCLUDED.settled_gas, \
+                 settled_fee = f.settled_fee + EXCLUDED.settled_fee",
         )
         .bind(self.handle.chain())
         .bind(intent.id.as_slice())

@@ -43,6 +43,7 @@ mod paths;
 mod policies;
 mod pool;
 mod progress;
+mod proofs;
 mod reader;
 mod roles;
 mod row;

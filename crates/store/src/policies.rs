@@ -177,7 +177,12 @@ impl Sequencer {
 
 impl Sealer {
     /// The first waiting policy of every tenant that is not halted, the oldest first.
-    pub async fn waiting_policies(&self, limit: u32) -> Result<Vec<WaitingPolicy>> {
+    pub async fn waiting_policies(
+        &self,
+        limit: u32,
+        passed: &[TenantId],
+    ) -> Result<Vec<WaitingPolicy>> {
+        let passed: Vec<_> = passed.iter().map(|tenant| tenant.as_b256().0).collect();
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(concat!(
             "SELECT ",
@@ -193,7 +198,7 @@ impl Sealer {
              FROM cofferdam.policy_submissions s \
              JOIN cofferdam.heads h USING (tenant_id, chain_id) \
              WHERE s.chain_id = $1 AND s.block_number IS NULL AND s.failed IS NULL \
-                 AND h.halted IS NULL \
+                 AND h.halted IS NULL AND s.tenant_id <> ALL ($3) \
                  AND NOT EXISTS (SELECT FROM cofferdam.policy_submissions o \
                      WHERE o.tenant_id = s.tenant_id AND o.chain_id = s.chain_id \
                      AND o.version < s.version AND o.block_number IS NULL AND o.failed IS NULL) \
@@ -201,6 +206,7 @@ impl Sealer {
         ))
         .bind(self.handle.chain())
         .bind(i64::from(limit))
+        .bind(passed)
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database("read the policies that wait"))?;

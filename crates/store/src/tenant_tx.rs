@@ -102,6 +102,11 @@ impl TenantTx {
         self.chain
     }
 
+    /// Makes sure that what follows is written by whoever leads, where this was opened by a leader.
+    pub(crate) async fn hold_lead(&mut self) -> Result<()> {
+        hold(&mut self.tx, self.chain, self.epoch).await
+    }
+
     /// Where the tenant's chain ends, without holding it there.
     pub async fn head(&mut self) -> Result<Head> {
         self.read_head(concat!(
@@ -217,7 +222,7 @@ impl TenantTx {
     ) -> Result<SealedBatch> {
         let roots = tiles.roots();
         let kept = (roots.len() > 1).then(|| roots.iter().flat_map(|it| *it.as_bytes()).collect());
-        self.write_batch(first_seq, tiles.count(), bytes, tiles.root(), kept).await
+        self.write_batch(first_seq, tiles.count(), bytes, tiles.root(), kept, false).await
     }
 
     /// The same where nobody knows the tiles nor the bytes, which count on for what remains.
@@ -227,7 +232,7 @@ impl TenantTx {
         count: u64,
         root: BatchRoot,
     ) -> Result<SealedBatch> {
-        self.write_batch(first_seq, count, 0, root, None).await
+        self.write_batch(first_seq, count, 0, root, None, false).await
     }
 
     async fn write_batch(
@@ -237,8 +242,9 @@ impl TenantTx {
         bytes: u64,
         root: BatchRoot,
         tiles: Option<Vec<u8>>,
+        even_halted: bool,
     ) -> Result<SealedBatch> {
-        hold(&mut self.tx, self.chain, self.epoch).await?;
+        self.hold_lead().await?;
         let end = first_seq.get().checked_add(count);
         let end = end.filter(|_| (1..=MAX_BATCH_COUNT).contains(&count));
         let range = end
@@ -258,7 +264,7 @@ impl TenantTx {
                      SELECT CASE WHEN pg_input_is_valid(e.recorded_at, 'timestamptz') \
                          THEN e.recorded_at::timestamptz END FROM cofferdam.entries e \
                      WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq = $4))) END \
-                 WHERE tenant_id = $1 AND chain_id = $2 AND halted IS NULL \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND (halted IS NULL OR $9) \
                      AND sealed_seq = $3 AND $4 <= next_seq \
                  RETURNING sealed_batches - 1 AS batch_index) \
              INSERT INTO cofferdam.batches AS b \
@@ -274,6 +280,7 @@ impl TenantTx {
         .bind(bigint(bytes, "bytes")?)
         .bind(root.as_bytes().as_slice())
         .bind(tiles)
+        .bind(even_halted)
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(StoreError::database("write a batch"))?;
@@ -281,6 +288,17 @@ impl TenantTx {
             Some(row) => batch(&row),
             None => Err(self.why_no_batch(first_seq, count).await?),
         }
+    }
+
+    /// The same of a batch that the chain has already, as after a restore that lost the seal and none of
+    /// the entries; halted or not, since that is what an operator decides on.
+    pub async fn adopt_batch(
+        &mut self,
+        first_seq: Seq,
+        count: u64,
+        root: BatchRoot,
+    ) -> Result<SealedBatch> {
+        self.write_batch(first_seq, count, 0, root, None, true).await
     }
 
     async fn why_no_batch(&mut self, first_seq: Seq, count: u64) -> Result<StoreError> {

@@ -27,6 +27,10 @@ pub struct Vitals {
     pub unsealed_for: Duration,
     /// How long the oldest batch without a mirrored event has been sealed.
     pub unanchored_for: Duration,
+    /// Policies that were handed in and are neither mirrored nor given up.
+    pub waiting_policies: u64,
+    /// How long the oldest of them has waited.
+    pub unpublished_for: Duration,
     /// Transactions that may still be put in a block.
     pub open_transactions: u64,
     /// The gas of all transactions that are in a block.
@@ -38,12 +42,12 @@ pub struct Vitals {
 }
 
 impl Sealer {
-    /// Reads them. What is sealed and settled already is not looked at again, transactions apart.
+    /// Reads them. What is settled is not looked at again: its sum is kept.
     pub async fn vitals(&self) -> Result<Vitals> {
         let mut tx = self.handle.begin().await?;
         let doing = "read the vitals";
         let row = sqlx::query(
-            "SELECT h.*, b.*, f.*, t.*, o.* FROM \
+            "SELECT h.*, b.*, f.*, t.*, o.*, p.* FROM \
                  (SELECT count(tenant_id) AS tenants, count(halted) AS halted, \
                      coalesce(sum(next_seq), 0)::bigint AS appended, \
                      coalesce(sum(sealed_seq), 0)::bigint AS sealed, \
@@ -64,11 +68,17 @@ impl Sealer {
                      FROM cofferdam.batches b \
                      WHERE b.chain_id = $1 AND b.anchored_at IS NOT NULL AND b.block_number > \
                          coalesce((SELECT final FROM cofferdam.finality WHERE chain_id = $1), -1)) f, \
-                 (SELECT coalesce(sum(gas_used), 0)::bigint AS gas_used, \
-                     coalesce(sum(fee), 0)::text AS fee_wei \
-                     FROM cofferdam.transactions WHERE chain_id = $1) t, \
+                 (SELECT coalesce(sum(gas), 0)::bigint AS gas_used, coalesce(sum(fee), 0)::text AS fee_wei \
+                     FROM (SELECT gas_used AS gas, fee FROM cofferdam.transactions \
+                             WHERE chain_id = $1 AND NOT settled \
+                         UNION ALL SELECT settled_gas, settled_fee FROM cofferdam.finality \
+                             WHERE chain_id = $1) costs) t, \
                  (SELECT count(DISTINCT intent) AS open FROM cofferdam.transactions \
-                     WHERE chain_id = $1 AND NOT settled AND outcome IS NULL) o",
+                     WHERE chain_id = $1 AND NOT settled AND outcome IS NULL) o, \
+                 (SELECT count(version) AS policies, greatest(0, coalesce(extract(epoch FROM \
+                         clock_timestamp() - min(submitted_at)) * 1000, 0))::bigint AS unpublished_for \
+                     FROM cofferdam.policy_submissions \
+                     WHERE chain_id = $1 AND block_number IS NULL AND failed IS NULL) p",
         )
         .bind(self.handle.chain())
         .fetch_one(&mut *tx)
@@ -97,6 +107,8 @@ impl Sealer {
             last_final: included.saturating_sub(row.number("passing")?),
             unsealed_for: age("unsealed_for")?,
             unanchored_for: age("unanchored_for")?,
+            waiting_policies: row.number("policies")?,
+            unpublished_for: age("unpublished_for")?,
             open_transactions: row.number("open")?,
             gas_used: row.number("gas_used")?,
             fee_wei: fee.map_err(|_| StoreError::OutOfRange { what: "the sum of fees" })?,

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 /// Control tables: readable across tenants by the daemon. A closed list; everything else is tenant data.
 const CONTROL: &str = "('deployments', 'tenants', 'heads', 'batches', 'transactions', 'checkpoints', \
                        'blocks', 'incidents', 'leases', 'finality', 'postings', 'arrivals', \
-                       'mirror_heads', 'policy_submissions', 'policy_postings')";
+                       'mirror_heads', 'policy_submissions', 'policy_postings', 'kept_proofs')";
 
 /// What the rules are about: ours, without the book of migrations, which nobody is granted.
 const OURS: &str = "c.relnamespace = 'cofferdam'::regnamespace";
@@ -134,6 +134,8 @@ fn rules() -> Vec<(&'static str, String)> {
                  AND NOT (c.relname = 'blocks' AND g.grantee = 'cofferdam_indexer'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
                  AND NOT (c.relname IN ('arrivals', 'intake') AND g.grantee = 'cofferdam_sequencer'::regrole \
+                     AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
+                 AND NOT (c.relname = 'kept_proofs' AND g.grantee = 'cofferdam_sealer'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
                  AND NOT (c.relname IN ('anchored', 'anchorer_set', 'skipped', 'policies', 'scopes', \
                          'described', 'account_events', 'mirror_heads') AND g.grantee = 'cofferdam_rewinder'::regrole \

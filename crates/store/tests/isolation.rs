@@ -10,8 +10,8 @@ use cofferdam_store::{
     Attempt, Finality, Item, Mirror, Reader, Sealer, Sequencer, StoreError, allow_enqueue, enqueue,
 };
 use common::{
-    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, entry, lead, policy,
-    position, sample, tenant,
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, entry, history_proof,
+    lead, policy, position, sample, tenant,
 };
 use futures::StreamExt;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -49,6 +49,10 @@ async fn populated() -> Database {
             }));
             let mut own = application.begin().await.expect("a transaction");
             enqueue(&mut own, chain, tenant(byte), &entries(0..count)).await.expect("enqueued");
+            own.commit().await.expect("committed");
+            let mut own = sealer.tenant(tenant(byte)).await.expect("a transaction");
+            let now = std::time::SystemTime::now();
+            own.keep_proof(block(5), &history_proof(1), now).await.expect("kept");
             own.commit().await.expect("committed");
             sealer.halt(tenant(byte), "test", "no reason").await.expect("halted");
         }

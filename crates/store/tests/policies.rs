@@ -71,7 +71,7 @@ impl World {
     }
 
     async fn waiting(&self) -> Vec<(TenantId, u64)> {
-        let all = self.sealer.waiting_policies(10).await.expect("read").into_iter();
+        let all = self.sealer.waiting_policies(10, &[]).await.expect("read").into_iter();
         all.map(|it| (it.submission.tenant, it.submission.version.get())).collect()
     }
 
@@ -102,6 +102,14 @@ async fn a_version_is_handed_in_once_and_again_when_it_failed() {
 
     world.submit(&policy(tenant(2), 1)).await;
     assert_eq!(world.waiting().await, [(tenant(1), 1), (tenant(2), 1)]);
+    let vitals = world.sealer.vitals().await.expect("read");
+    assert_eq!(vitals.waiting_policies, 3);
+    // A page goes on after those that were looked at.
+    for (limit, passed, expected) in [(1, &[][..], 1), (1, &[tenant(1)], 2), (9, &[tenant(1)], 2)] {
+        let page = world.sealer.waiting_policies(limit, passed).await.expect("read");
+        let page: Vec<_> = page.iter().map(|it| it.submission.tenant).collect();
+        assert_eq!(page, [tenant(expected)], "{limit} after {passed:?}");
+    }
     world.sealer.fail_policy(&first, "policy-expired", "too late").await.expect("given up");
     assert_eq!(world.waiting().await, [(tenant(2), 1)]);
     let stages = world.stages().await;

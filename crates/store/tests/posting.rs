@@ -245,12 +245,23 @@ async fn i8_a_settled_transaction_that_a_reorg_took_back_may_be_made_again() {
         assert_eq!((intent.id, intent.nonce), (B256::repeat_byte(1), 5));
         assert_eq!(ledger.unsettled().await.expect("read"), std::slice::from_ref(&intent));
         assert_eq!(ledger.unanchored_batches(9, &[]).await.expect("listed"), [], "under way");
+        assert_eq!(ledger.vitals().await.expect("read").fee_wei, 0, "nothing is spent now");
         assert_eq!(ledger.costs().await.expect("read")[&tenant(1)].batches, 0);
         if byte == 1 {
             ledger.record_attempt(&intent, &attempt(2, 10)).await.expect("recorded");
         }
         ledger.mined(&intent, &mined(2, items.clone())).await.expect("written");
-        ledger.settle(&intent).await.expect("settled");
+        let spent = async || {
+            let vitals = ledger.vitals().await.expect("read");
+            let totals = ledger.totals().await.expect("read");
+            assert_eq!((vitals.gas_used, vitals.fee_wei), (totals.gas_used, totals.fee_wei));
+            vitals.fee_wei
+        };
+        assert_eq!(spent().await, 345);
+        for _ in 0..2 {
+            ledger.settle(&intent).await.expect("settled");
+            assert_eq!(spent().await, 345, "the running sum has it once");
+        }
         assert_eq!(ledger.unsettled().await.expect("read"), []);
         let cost = ledger.costs().await.expect("read")[&tenant(1)];
         assert_eq!((cost.batches, cost.fee), (1, U256::from(345)), "once");
@@ -327,7 +338,20 @@ async fn i9_a_halt_stays_until_an_operator_decides_and_comes_back_when_found_aga
     assert_eq!(plain.totals().await.expect("read").incidents, 2);
 
     // A decision on everything leaves the tenant halted, and the other way round.
-    plain.resume_all().await.expect("resumed");
+    let seen = plain.standing_of_all().await.expect("read");
+    ledger.halt_all("other-code", "since then").await.expect("halted");
+    let error = plain.resume_all(&seen).await.expect_err("more was found");
+    assert!(matches!(error, StoreError::Meanwhile { tenant: None }), "{error}");
+    assert_eq!(plain.all_halted().await.expect("read").as_deref(), Some("other-chain: it is"));
+    let seen = plain.standing_of_all().await.expect("read");
+    plain.resume_all(&seen).await.expect("resumed");
+    // Nor is a halt of which nothing was known.
+    let seen = plain.standing_of_all().await.expect("read");
+    ledger.halt_all("other-chain", "it is").await.expect("halted");
+    let error = plain.resume_all(&seen).await.expect_err("more was found");
+    assert!(matches!(error, StoreError::Meanwhile { tenant: None }), "{error}");
+    let seen = plain.standing_of_all().await.expect("read");
+    plain.resume_all(&seen).await.expect("resumed");
     assert_eq!((plain.all_halted().await.expect("read"), open().await), (None, 1));
     let halted = async || plain.heads().await.expect("heads")[0].halted.clone();
     assert_eq!(halted().await.as_deref(), Some("chain-ahead: it is"));
@@ -351,7 +375,7 @@ async fn i9_a_halt_stays_until_an_operator_decides_and_comes_back_when_found_aga
     resume(tenant(1)).await.expect("resumed");
     // The same finding again is open again.
     ledger.halt(tenant(1), "chain-ahead", "it is").await.expect("halted");
-    assert_eq!((open().await, plain.incidents(9).await.expect("read").len()), (1, 3));
+    assert_eq!((open().await, plain.incidents(9).await.expect("read").len()), (1, 4));
     let error = resume(tenant(9)).await.expect_err("nobody");
     assert!(matches!(error, StoreError::UnknownTenant { .. }), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use serde_json::json;
 use tokio::time::{Duration, sleep};
 
 use super::world::{TENANTS, World, copy};
@@ -75,6 +76,44 @@ async fn i8_a_restored_older_database_halts_and_says_so() {
     assert_eq!(world.anchored(TENANTS[0]).await, anchored);
     assert!(world.halted(TENANTS[0]).await.is_some());
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn i8_a_restore_that_lost_seals_and_no_entries_adopts_what_the_chain_has() {
+    let mut world = World::start().await;
+    world.append(2).await;
+    let dir = world.stack.dir().to_owned();
+    world.stop_postgres(false).await;
+    let dump = dir.join("dump");
+    copy(&dir.join("postgres"), &dump);
+    world.start_postgres().await;
+    let daemon = world.daemon();
+    world.is_well().await;
+    daemon.stop().await;
+    world.stop_postgres(false).await;
+    fs::remove_dir_all(dir.join("postgres")).unwrap();
+    fs::rename(dump, dir.join("postgres")).unwrap();
+    world.start_postgres().await;
+
+    run(&mut world.stack.cofferdam("index --once")).await.exits(1);
+    for name in TENANTS {
+        assert!(world.halted(name).await.expect("it is halted").starts_with("unknown-batch"));
+        let command = format!("incident resolve --tenant {name}");
+        let would = world.stack.json(&command).await;
+        assert_eq!((&would["adoptable"], &would["resolved"]), (&1.into(), &false.into()));
+        assert!(world.halted(name).await.is_some(), "nothing is done without --yes");
+        world.stack.json(&format!("{command} --yes")).await;
+        assert_eq!(world.halted(name).await, None);
+    }
+    let daemon = world.daemon();
+    world.append(1).await;
+    world.is_at_rest().await;
+    world.is_whole().await;
+    daemon.stop().await;
+    let listed = world.stack.json("incident list").await;
+    assert_eq!((&listed["incidents"], &listed["halted"]), (&json!([]), &json!([])));
+    let verdict = world.stack.json("verify").await;
+    assert_eq!([&verdict["verified"], &verdict["failed"]], [&verdict["entries"], &json!(0)]);
 }
 
 /// A small disk, gone with this value.

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     Silence,
     /// The node answers as it would have so many blocks ago.
     Behind(u64),
+    /// The node has forgotten the state of blocks that are more than so many behind the newest.
+    Pruned(u64),
 }
 
 /// Decides, by method, what becomes of each request.
@@ -164,6 +166,7 @@ impl Shared {
             None => self.forward(0, &call).await,
             Some(Fault::Other) => self.forward(1, &call).await,
             Some(Fault::Behind(blocks)) => self.behind(blocks, &method, call).await,
+            Some(Fault::Pruned(blocks)) => self.pruned(blocks, &method, call).await,
             Some(Fault::Status(status)) => Reply::Status(status),
             Some(Fault::Answer(result)) => answer(&call, result),
             Some(Fault::Silence) => {
@@ -200,22 +203,25 @@ impl Shared {
         }
     }
 
+    /// Answers where the state is one that a node keeps for long enough.
+    async fn pruned(&self, blocks: u64, method: &str, call: Value) -> Reply {
+        let at = block_parameter(method).filter(|_| method != "eth_getBlockByNumber");
+        let asked = at.and_then(|at| number(&call["params"][at]));
+        let newest = self.ask("eth_blockNumber", json!([])).await;
+        let oldest = number(&newest).unwrap_or_default().saturating_sub(blocks);
+        match asked.is_some_and(|number| number < oldest) {
+            true => refusal(&call, -32000, "missing trie node"),
+            false => self.forward(0, &call).await,
+        }
+    }
+
     /// Answers as if the newest blocks were not there yet.
     async fn behind(&self, blocks: u64, method: &str, mut call: Value) -> Reply {
         let newest = self.ask("eth_blockNumber", json!([])).await;
         let head = number(&newest).unwrap_or_default().saturating_sub(blocks);
         let params = &mut call["params"];
-        // Which parameter names a block.
-        let at = match method {
+        match method {
             "eth_blockNumber" => return answer(&call, hex(head)),
-            "eth_getBlockByNumber" => 0,
-            "eth_feeHistory"
-            | "eth_call"
-            | "eth_estimateGas"
-            | "eth_getBalance"
-            | "eth_getCode"
-            | "eth_getTransactionCount" => 1,
-            "eth_getStorageAt" | "eth_getProof" => 2,
             "eth_getLogs" => {
                 let filter = &mut params[0];
                 if number(&filter["fromBlock"]).is_some_and(|from| from > head) {
@@ -223,11 +229,7 @@ impl Shared {
                 }
                 // Others leave out what they do not have, and say nothing: that is for the mirror's tests.
                 if number(&filter["toBlock"]).is_some_and(|to| to > head) {
-                    let error =
-                        json!({ "code": -32602, "message": "block range extends beyond head" });
-                    return Reply::Body(
-                        json!({ "jsonrpc": "2.0", "id": call["id"], "error": error }),
-                    );
+                    return refusal(&call, -32602, "block range extends beyond head");
                 }
                 return self.forward(0, &call).await;
             }
@@ -237,8 +239,9 @@ impl Shared {
                 let seen = block.is_none_or(|block| block <= head);
                 return answer(&call, if seen { found } else { Value::Null });
             }
-            _ => return self.forward(0, &call).await,
-        };
+            _ => {}
+        }
+        let Some(at) = block_parameter(method) else { return self.forward(0, &call).await };
         let Value::Array(params) = params else { return self.forward(0, &call).await };
         while params.len() <= at {
             params.push("latest".into());
@@ -260,6 +263,26 @@ impl Shared {
             None => self.forward(0, &call).await,
         }
     }
+}
+
+/// Which parameter of a method names a block.
+fn block_parameter(method: &str) -> Option<usize> {
+    match method {
+        "eth_getBlockByNumber" => Some(0),
+        "eth_getStorageAt" | "eth_getProof" => Some(2),
+        "eth_feeHistory"
+        | "eth_call"
+        | "eth_estimateGas"
+        | "eth_getBalance"
+        | "eth_getCode"
+        | "eth_getTransactionCount" => Some(1),
+        _ => None,
+    }
+}
+
+fn refusal(call: &Value, code: i64, message: &str) -> Reply {
+    let error = json!({ "code": code, "message": message });
+    Reply::Body(json!({ "jsonrpc": "2.0", "id": call["id"], "error": error }))
 }
 
 fn answer(call: &Value, result: Value) -> Reply {

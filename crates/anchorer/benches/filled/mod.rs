@@ -1,4 +1,5 @@
 //! A Postgres of its own, fsync on, and a tenant with many entries of a kilobyte.
+#![allow(dead_code, reason = "each bench uses its own part")]
 
 use std::{fs, path::Path};
 

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     output::{Output, Progress, Unit, grouped, unfinished},
-    proof, verifier,
+    verifier,
 };
 
 /// Write a tenant's history in one file, which anyone can verify to be complete without this database
@@ -89,9 +89,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         bail!("the endpoint has no block {}", args.block);
     };
     let mut events = tx.anchored().await?;
-    let (head, proof) = proof::prove_all(&chain, tenant.id, block.number)
-        .await
-        .map_err(|error| chain.error("cannot prove the contract's storage", error.as_ref()))?;
+    let proof = chain.prove(tenant.id, block.number).await?;
+    let head = proof.claimed_head();
     if head.batches == 0 {
         bail!(
             "tenant {} has no batch at block {} yet; wait until one is final, or pass --block latest",

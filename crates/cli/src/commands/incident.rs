@@ -1,17 +1,18 @@
 //! `cofferdam incident`: what stopped a tenant, or everything, and the operator's decision.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::SystemTime};
 
 use cofferdam_anchorer::{difference, fault};
 use cofferdam_contracts::Chain;
-use cofferdam_store::{Sealer, Tenant};
+use cofferdam_core::TenantId;
+use cofferdam_store::{AnchoredEvent, Mirror, SealedBatch, Sealer, Tenant};
 use eyre::Result;
 use serde_json::json;
 
 use crate::{
     commands::index,
     connect::{self, ChainArgs, DatabaseArgs},
-    output::Output,
+    output::{Output, counted},
 };
 
 /// List what stopped a tenant or everything, and decide on it
@@ -52,9 +53,10 @@ mirrored event against what was sealed, and the contract's counters. While any o
 --yes: sealing on would build on a history that is not the one on the chain. What can be done then:
 
   tampered, missing            restore the entry from a backup, byte for byte
-  chain-ahead, unknown-batch   the chain has what this database does not: restore a newer backup. Where
-                               there is none, somebody else anchors with the key: have the tenant's
-                               authority name another anchorer
+  chain-ahead, unknown-batch   the chain has what this database does not. Batches whose entries are all here,
+                               as after a restore that lost their seals, are adopted from it. Else restore
+                               a newer backup. Where there is none, somebody else anchors with the key: have
+                               the tenant's authority name another anchorer
   different-batch              the same; what the chain has at that position stays there for good
   policy-expired, -refused     have the tenant sign the policy again: `cofferdam policy submit`. It halts
                                nothing, and neither do the two below
@@ -132,46 +134,60 @@ async fn list(args: ListArgs, output: &Output) -> Result<ExitCode> {
 }
 
 async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
-    let chain = args.chain.connect().await?;
     let url = args.database.url()?;
+    let sealer = Sealer::connect(&url, args.chain.id().await?).await?;
+    let seen_of_all = sealer.standing_of_all().await?;
+    let chain = args.chain.connect().await?;
     let sequencer = connect::sequencer(&args.database, chain.chain_id()).await?;
     // Refuses another chain, another contract and other code than this database was made for.
     connect::follow(&sequencer, &chain).await?;
-    let sealer = Sealer::connect(&url, chain.chain_id()).await?;
-    let (who, differences) = match &args.tenant {
-        None => ("everything".to_string(), vec![]),
+    let (who, differences, adoptable) = match &args.tenant {
+        None => ("everything".to_string(), vec![], 0),
         Some(name) => {
-            let (id, name, seen, mut differences) = match connect::tenant(&sequencer, name).await {
+            let (id, name, seen, mut found) = match connect::tenant(&sequencer, name).await {
                 Ok(tenant) => {
                     let seen = sealer.standing(tenant.id).await?;
-                    let differences = differences(&chain, &sealer, &tenant).await?;
-                    (tenant.id, tenant.name, seen, differences)
+                    let found = look(&chain, &sealer, &tenant).await?;
+                    (tenant.id, tenant.name, seen, found)
                 }
                 // A stranger, some of whose events may be missing in the mirror.
                 Err(error) => {
                     let id = name.parse().map_err(|_| error)?;
-                    (id, name.clone(), sealer.standing(id).await?, vec![])
+                    (id, name.clone(), sealer.standing(id).await?, Look::default())
                 }
             };
             if sealer.has_open(id, "hole").await? {
                 let indexer = index::indexer(&chain, &url, args.chain.deployment(), vec![]).await?;
-                differences.extend(indexer.difference(id).await?);
+                found.differences.extend(indexer.difference(id).await?);
             }
-            if differences.is_empty() && args.yes {
+            if found.differences.is_empty() && args.yes {
+                if !found.adoptable.is_empty() {
+                    adopt(&sealer, id, &found.adoptable).await?;
+                    let mirror = Mirror::connect(&url, chain.chain_id()).await?;
+                    mirror.confirm_adopted(&sealer, id).await?;
+                }
                 sealer.resume(id, &seen).await?;
             }
-            (name, differences)
+            (name, found.differences, found.adoptable.len())
         }
     };
     if args.everything && args.yes {
-        sealer.resume_all().await?;
+        sealer.resume_all(&seen_of_all).await?;
     }
     let resolved = differences.is_empty() && args.yes;
+    let adopting = match adoptable {
+        0 => String::new(),
+        many => {
+            format!("{} adopted from the chain; ", counted(many as u64, "batch", "batches"))
+        }
+    };
     let text = match (&*differences, args.yes) {
-        ([], true) => format!("{who} is not halted any more; sealing and anchoring go on"),
+        ([], true) => {
+            format!("{adopting}{who} is not halted any more; sealing and anchoring go on")
+        }
         ([], false) => format!(
-            "nothing differs any more. With --yes the halt of {who} is lifted, its incidents are closed, \
-             and sealing and anchoring go on where they stopped"
+            "nothing differs any more. With --yes: {adopting}the halt of {who} is lifted, its incidents are \
+             closed, and sealing and anchoring go on where they stopped"
         ),
         (differences, _) => format!(
             "{who} stays halted, since this still differs:\n  {}\nsee `cofferdam incident resolve --help` \
@@ -179,39 +195,78 @@ async fn resolve(args: ResolveArgs, output: &Output) -> Result<ExitCode> {
             differences.join("\n  ")
         ),
     };
-    let json = json!({ "resolved": resolved, "differences": differences });
+    let json = json!({ "resolved": resolved, "differences": differences, "adoptable": adoptable });
     output.result(&json, text);
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Everything about a tenant that a halt could have been for, and that still is so.
-async fn differences(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<Vec<String>> {
-    let mut found = vec![];
-    for head in chain.heads(&[tenant.id]).await? {
-        found.extend(difference(sealer, tenant.id, &head).await?.map(|(_, detail)| detail));
-    }
+/// What a look at everything about a tenant came to.
+#[derive(Debug, Default)]
+struct Look {
+    /// What a halt could have been for, and still is so.
+    differences: Vec<String>,
+    /// Events of batches whose seals were lost here, but not their entries, or that wait to be confirmed.
+    adoptable: Vec<AnchoredEvent>,
+}
+
+async fn look(chain: &Chain, sealer: &Sealer, tenant: &Tenant) -> Result<Look> {
+    let Look { differences: mut found, mut adoptable } = Look::default();
+    let heads = chain.heads(&[tenant.id]).await?;
     let mut tx = sealer.tenant(tenant.id).await?;
-    let batches = tx.batches().await?;
+    let next = tx.head().await?.next_seq.get();
+    let mut batches = tx.batches().await?;
+    // Where the next batch begins.
+    let mut sealed = batches.last().map_or(0, |batch| batch.first_seq.get() + batch.count);
     for event in tx.anchored().await? {
-        let sealed = usize::try_from(event.index.get()).ok().and_then(|at| batches.get(at));
-        let same = sealed.is_some_and(|sealed| {
-            (sealed.first_seq, sealed.count, sealed.root)
-                == (event.first_seq, event.count, event.root)
-        });
-        if !same {
-            let (index, root, block) = (event.index, event.root, event.position.block_number);
-            found.push(format!("batch {index} in block {block}, root {root}, was not sealed here"));
+        let AnchoredEvent { index, first_seq, count, root, position, .. } = event;
+        let at = usize::try_from(index.get()).unwrap_or(usize::MAX);
+        let end = first_seq.get().saturating_add(count);
+        if at == batches.len() && first_seq.get() == sealed && end <= next {
+            let (tenant, sealed_at) = (tenant.id, SystemTime::now());
+            let anchored = None;
+            batches.push(SealedBatch {
+                tenant,
+                index,
+                first_seq,
+                count,
+                root,
+                sealed_at,
+                anchored,
+            });
+            sealed = end;
+        }
+        match batches.get(at) {
+            Some(ours) if (ours.first_seq, ours.count, ours.root) == (first_seq, count, root) => {
+                adoptable.extend(ours.anchored.is_none().then_some(event));
+            }
+            _ => found.push(format!(
+                "batch {index} in block {}, root {root}, was not sealed here",
+                position.block_number
+            )),
         }
     }
-    // Each sealed batch to its root, and what is not sealed yet to its last entry.
-    let mut sealed = 0;
+    for head in heads {
+        if (head.batches, head.entries) != (batches.len() as u64, sealed) {
+            found.extend(difference(sealer, tenant.id, &head).await?.map(|(_, detail)| detail));
+        }
+    }
+    // Each batch to its root, and what is in none yet to its last entry.
     for batch in &batches {
         found.extend(fault(&mut tx, batch).await?.map(|fault| fault.detail));
-        sealed = batch.first_seq.get() + batch.count;
     }
-    let open = tx.head().await?.next_seq.get().saturating_sub(sealed);
-    let rest = tx.leaves(sealed.into(), open, u64::MAX).await?;
+    let rest = tx.leaves(sealed.into(), next.saturating_sub(sealed), u64::MAX).await?;
     found.extend(rest.err().map(|fault| fault.to_string()));
     found.dedup();
-    Ok(found)
+    Ok(Look { differences: found, adoptable })
+}
+
+/// Writes down the batches among these that are not there.
+async fn adopt(sealer: &Sealer, tenant: TenantId, events: &[AnchoredEvent]) -> Result<()> {
+    let mut tx = sealer.tenant(tenant).await?;
+    for AnchoredEvent { index, first_seq, count, root, .. } in events {
+        if tx.batch(*index).await?.is_none() {
+            tx.adopt_batch(*first_seq, *count, *root).await?;
+        }
+    }
+    Ok(tx.commit().await?)
 }

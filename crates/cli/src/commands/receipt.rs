@@ -25,7 +25,8 @@ Examples:
 
 Without --disclose and --withhold the receipt carries the whole entry and the seed of its salts; with
 them, some fields, and nothing of the others but their digests. With an RPC endpoint it says how settled
-the entry is, and once that is final proves it, so that it can be verified without asking anybody.")]
+the entry is, and once that is final proves it, so that it can be verified without asking anybody. Without
+one, or where that has forgotten the state it takes, the proof that the daemon kept serves.")]
 pub(crate) struct Args {
     /// The tenant, by name or id
     #[arg(long, value_name = "TENANT")]
@@ -76,13 +77,14 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     };
     let mut receipt =
         make(&mut tx, &tenant, entry, args.fields.disclosed(), &deployment, chain_id).await?;
-    if args.chain.rpc_url.is_some() {
-        let chain = args.chain.connect().await?;
-        if chain.contract() != deployment.contract {
-            bail!("this database follows contract {}; pass no other", deployment.contract);
-        }
-        proof::settle(&chain, &mut receipt, &mut tx).await?;
+    let chain = match args.chain.rpc_url {
+        Some(_) => Some(args.chain.connect().await?),
+        None => None,
+    };
+    if chain.as_ref().is_some_and(|chain| chain.contract() != deployment.contract) {
+        bail!("this database follows contract {}; pass no other", deployment.contract);
     }
+    proof::settle(chain.as_ref(), &mut receipt, &mut tx).await?;
     let text = receipt.to_json()?;
     let seq = receipt.entry.seq;
     match &args.out {

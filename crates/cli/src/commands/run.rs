@@ -169,6 +169,11 @@ struct PostArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 15,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
+
+    /// How old what is kept as proof of a tenant's history may become while it anchors on
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400,
+          value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
+    prove_every: u64,
 }
 
 impl PostArgs {
@@ -328,6 +333,7 @@ async fn anchorer(
     let registry = args.chain.deployment().policy_registry;
     let anchorer = anchorer.chaining(sequencer).signing(args.anchorers.load()?);
     let anchorer = anchorer.posting(args.post.policy()).publishing(registry);
+    let anchorer = anchorer.keeping(Duration::from_secs(args.post.prove_every));
     Ok((anchorer, payer))
 }
 

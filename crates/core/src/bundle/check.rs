@@ -3,10 +3,10 @@
 use super::{BundleBatch, BundleError, LaterBatch, Manifest, signature};
 use crate::{
     Batch, BatchIndex, BatchTree, BlockHeader, Commitment, EntryBody, EntryHash, History,
-    MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ReceiptEntry, ReceiptError, Seq,
-    Word, entry_hash, live_heights,
+    MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, Policy, ProofError, ProvenHistory, ReceiptEntry,
+    ReceiptError, Seq, entry_hash,
     receipt::wire::{read_entry, write_entry},
-    storage::{Head, head_slot, peak_slot},
+    storage::Head,
     tree::{append, fold},
 };
 use alloy_primitives::B256;
@@ -273,15 +273,12 @@ impl CheckedBundle {
         let Manifest { chain_id, contract, code_hash, tenant_id, history, proof_block, .. } =
             &self.manifest;
         policy.admits_claims(*chain_id, *contract, *code_hash)?;
-        let block = policy.pinned(&proof_block.header)?;
+        let ProvenHistory { block, head, peaks } = proof_block.verify(*tenant_id, policy)?;
         let (number, timestamp) = (block.number, block.timestamp);
         let (anchored, anchored_at) = (self.anchored_in, self.anchored_at);
         if number < anchored || timestamp < anchored_at {
             return Err(ProofError::Before { number, timestamp, anchored, anchored_at });
         }
-        let root = policy.storage_root(&block, &proof_block.account_proof)?;
-        let slot = head_slot(*tenant_id);
-        let head = Head::from_word(proof_block.head.word(Word::Head, slot, root)?);
         if head.batches != history.batches {
             let (proven, found) = (head.batches, history.batches);
             return Err(ProofError::Batches { proven, found });
@@ -290,16 +287,9 @@ impl CheckedBundle {
             let (end, entries) = (history.entries, head.entries);
             return Err(ProofError::Entries { end, entries });
         }
-        let found = proof_block.peaks.len();
-        if found != self.history.peaks().len() {
-            return Err(ProofError::Peaks { expected: self.history.peaks().len(), found });
-        }
-        for ((height, slot), peak) in
-            live_heights(history.batches).zip(&proof_block.peaks).zip(self.history.peaks())
-        {
-            let stored = slot.word(Word::Peak, peak_slot(height, *tenant_id), root)?;
-            if stored != *peak {
-                return Err(ProofError::Peak { stored, found: *peak });
+        for (stored, found) in peaks.into_iter().zip(self.history.peaks().iter().copied()) {
+            if stored != found {
+                return Err(ProofError::Peak { stored, found });
             }
         }
         Ok(ProvenBundle { block, head })

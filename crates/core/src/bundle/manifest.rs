@@ -1,17 +1,17 @@
 //! The lines of a bundle that are not entries.
 
-use super::BundleError;
+use super::{BundleError, BundleProof};
 use crate::{
     AnchorRef, Batch, BatchCommitment, BatchIndex, BatchRoot, EntryHash, HistoryRoot,
-    MAX_RECEIPT_BYTES, ReceiptError, Seq, SlotProof, TenantId, hex,
+    MAX_RECEIPT_BYTES, ReceiptError, Seq, TenantId, hex,
     number::{decimal, wide},
     receipt::{
         object::{Object, object},
-        proof::{bound, bounded_header, bounded_nodes},
+        proof::bound,
         wire::{Kind, strict},
     },
 };
-use alloy_primitives::{Address, B256, Bytes, FixedBytes};
+use alloy_primitives::{Address, B256, FixedBytes};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 
@@ -167,24 +167,6 @@ pub struct ScopeRecord {
     pub recorded_at: u64,
 }
 
-/// The contract's storage at a block at or after the one that anchored the last batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BundleProof {
-    /// The raw header.
-    #[serde(with = "hex::bytes")]
-    pub header: Bytes,
-    /// From the header's state root to the contract's account.
-    #[serde(with = "hex::byte_strings")]
-    pub account_proof: Vec<Bytes>,
-    /// The tenant's head.
-    #[serde(deserialize_with = "object")]
-    pub head: SlotProof,
-    /// Every live peak, highest first.
-    #[serde(deserialize_with = "objects")]
-    pub peaks: Vec<SlotProof>,
-}
-
 /// A batch of the bundle; its entries follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -267,12 +249,7 @@ impl Manifest {
         bound("first.peaks", "hashes", self.first.peaks.len(), MAX_PEAKS)?;
         bound("policies", "records", self.policies.len(), MAX_RECORDS)?;
         bound("scopes", "records", self.scopes.len(), MAX_RECORDS)?;
-        let proof = &self.proof_block;
-        bound("proofBlock.peaks", "slots", proof.peaks.len(), MAX_PEAKS)?;
-        bounded_header(&proof.header)?;
-        bounded_nodes("proofBlock.accountProof", &proof.account_proof)?;
-        bounded_nodes("proofBlock.head.proof", &proof.head.proof)?;
-        proof.peaks.iter().try_for_each(|it| bounded_nodes("proofBlock.peaks.proof", &it.proof))
+        self.proof_block.bounded()
     }
 
     /// Writes the line, without its end.
@@ -301,6 +278,8 @@ impl LaterBatch {
     }
 }
 
-fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+pub(super) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> Result<Vec<T>, D::Error> {
     Ok(Vec::<Object<T>>::deserialize(d)?.into_iter().map(|object| object.0).collect())
 }

@@ -9,6 +9,7 @@ use crate::{
     trie::{TrieError, value_at},
 };
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_rlp::{RlpDecodable, RlpEncodable};
 use alloy_trie::TrieAccount;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -39,7 +40,7 @@ pub struct ProofBlock {
 }
 
 /// One word of the contract's storage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, RlpEncodable, RlpDecodable)]
 #[serde(deny_unknown_fields)]
 pub struct SlotProof {
     /// Where it is.

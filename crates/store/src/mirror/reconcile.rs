@@ -6,7 +6,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::Mirror;
 use crate::{
-    AnchoredEvent, LogPosition, Result, StoreError,
+    AnchoredEvent, LogPosition, Result, Sealer, StoreError,
     error::batch_words,
     incidents,
     row::{RowExt, bigint},
@@ -68,6 +68,24 @@ impl Mirror {
             confirmed.push(event);
         }
         Ok((confirmed, findings))
+    }
+
+    /// Confirms a tenant's batches that were adopted after their events had been mirrored. The mirror is held
+    /// where it is meanwhile, so that no reorg takes back an event that was just read.
+    pub async fn confirm_adopted(&self, sealer: &Sealer, tenant: TenantId) -> Result<u64> {
+        let mut tx = self.handle.begin().await?;
+        sqlx::query(
+            "SELECT block_number FROM cofferdam.checkpoints WHERE chain_id = $1 FOR UPDATE",
+        )
+        .bind(self.handle.chain())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::database("hold the mirror"))?;
+        let events = sealer.tenant(tenant).await?.anchored().await?;
+        let (confirmed, _) = self.compare(&mut tx, &events).await?;
+        let done = self.confirm(&mut tx, &confirmed).await?;
+        tx.commit().await.map_err(StoreError::database("confirm batches"))?;
+        Ok(done)
     }
 
     pub(super) async fn confirm(

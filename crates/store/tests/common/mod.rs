@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use cofferdam_core::{
-    Address, B256, BatchTiles, EntryHash, FieldName, PolicyVersion, TenantId,
+    Address, B256, BatchTiles, BundleProof, EntryHash, FieldName, PolicyVersion, SlotProof,
+    TenantId,
     mirror::{Abi, MirrorEvent, Row, Value},
 };
 use cofferdam_devnet::TestDatabase;
@@ -159,6 +160,16 @@ pub(crate) fn sample(
     let values = event.columns().map(value).collect();
     let time = 1_700_000_000 + position.block_number;
     Row { event, tenant: tenant.as_b256(), position, time, values }
+}
+
+/// What looks like the proof of a history of so many batches.
+pub(crate) fn history_proof(batches: u8) -> BundleProof {
+    let mut head = B256::repeat_byte(1);
+    head.0[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, batches, 0, 0, 0, 0, batches]);
+    let slot = |value| SlotProof { slot: value, value, proof: vec![vec![0xc0; 40].into()] };
+    let peaks = (0..batches.count_ones()).map(|_| slot(B256::repeat_byte(2))).collect();
+    let (header, account_proof) = (vec![0xf9; 600].into(), vec![vec![0xc1; 30].into()]);
+    BundleProof { header, account_proof, head: slot(head), peaks }
 }
 
 /// A policy that a tenant handed in, as if it had signed that.
