@@ -181,7 +181,7 @@ async fn fill(mirror: &Mirror, rows: u64) -> u64 {
 
 /// The n-th row of all, and how many of its kind its tenant has.
 fn row(n: u64, next: &mut [[u64; 3]]) -> Row {
-    let who = if n % 10 == 0 { 0 } else { n * 7919 % TENANTS };
+    let who = if n.is_multiple_of(10) { 0 } else { n * 7919 % TENANTS };
     let number = 1 + n / PER_BLOCK;
     let (int, time) = (Value::Int, START + number);
     let word = |n: u64| Value::Word(B256::left_padding_from(&n.to_be_bytes()));
