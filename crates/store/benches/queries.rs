@@ -171,7 +171,7 @@ async fn fill(mirror: &Mirror, rows: u64) -> u64 {
         let number = done.div_ceil(PER_BLOCK);
         let to = Checkpoint { number, hash: B256::left_padding_from(&number.to_be_bytes()) };
         let counted = mirror.count(&mut counters, of_range).await.expect("counted");
-        mirror.apply_ahead(from, to, &[], counted).await.expect("applied");
+        mirror.apply(from, to, &[], counted.followed()).await.expect("applied");
         from = Some(to);
     }
     let head = rows.div_ceil(PER_BLOCK);
