@@ -64,8 +64,8 @@ impl TenantTx {
 
     /// What is stored of the mirrored batch that an entry is in, or of the last one before it.
     async fn place(&mut self, seq: Seq) -> Result<Option<Place>> {
-        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it. Tiles by a
-        // subquery, since a join reads all of the tenant's batches.
+        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it. Joined, all
+        // of the tenant's batches would be read for their tiles.
         let row = sqlx::query(concat!(
             "SELECT a.*, h.batches, h.peaks, \
                  (SELECT string_agg(e.entry_hash, '' ORDER BY e.seq) FROM cofferdam.entries e \
@@ -74,7 +74,8 @@ impl TenantTx {
              FROM (SELECT ",
             anchored_columns!(),
             ", (SELECT b.tiles FROM cofferdam.batches b WHERE b.tenant_id = $1 AND b.chain_id = $2 \
-                     AND b.batch_index = anchored.batch_index) AS tiles \
+                     AND b.batch_index BETWEEN anchored.batch_index AND anchored.batch_index \
+                     ORDER BY b.batch_index) AS tiles \
                  FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
                  ORDER BY first_seq DESC LIMIT 1) a \
              LEFT JOIN cofferdam.mirror_heads h ON h.tenant_id = $1 AND h.chain_id = $2 \
@@ -97,7 +98,8 @@ impl TenantTx {
     pub async fn tiles(&mut self, batch: &Batch) -> Result<BatchTiles> {
         let row = sqlx::query(
             "SELECT tiles FROM cofferdam.batches \
-             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = $3 AND tiles IS NOT NULL",
+             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index BETWEEN $3 AND $3 \
+                 AND tiles IS NOT NULL ORDER BY batch_index",
         )
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())
@@ -135,10 +137,12 @@ impl TenantTx {
     async fn read_nodes(&mut self, batches: &[BatchIndex], nodes: &mut Nodes) -> Result<bool> {
         let indices = batches.iter().map(|index| bigint(index.get(), "batch index"));
         let rows = sqlx::query(concat!(
-            "SELECT ",
+            "SELECT a.* FROM unnest($3::bigint[]) AS wanted (index), LATERAL (SELECT ",
             anchored_columns!(),
             ", nodes FROM cofferdam.anchored \
-             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = ANY($3)"
+                 WHERE tenant_id = $1 AND chain_id = $2 \
+                     AND batch_index BETWEEN wanted.index AND wanted.index \
+                 ORDER BY batch_index LIMIT 1) a"
         ))
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())
