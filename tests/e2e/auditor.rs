@@ -8,12 +8,23 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    receipts::stack,
+    receipts::{keeps_schema, stack},
     support::{Outcome, Stack, program, records, run},
 };
 
 async fn receipt(stack: &Stack, options: &str) -> String {
-    run(&mut stack.cofferdam(&format!("receipt {options}"))).await.exits(0).stdout
+    let text = run(&mut stack.cofferdam(&format!("receipt {options}"))).await.exits(0).stdout;
+    keeps_schema(&text, include_str!("../../docs/receipt.schema.json"));
+    text
+}
+
+/// Every line of a bundle, as its schema says.
+fn bundle_keeps_schema(path: &Path) {
+    let text = zstd::decode_all(fs::File::open(path).unwrap()).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let lines =
+        text.lines().map(|line| keeps_schema(line, include_str!("../../docs/bundle.schema.json")));
+    assert!(lines.count() > 2, "{text}");
 }
 
 fn verify(stack: &Stack, path: &Path) -> Command {
@@ -241,6 +252,7 @@ async fn a_bundle_is_complete_or_is_refused() {
         (&made["entries"], &made["firstBatch"], &made["lastBatch"]),
         (&json!(8), &json!("0"), &json!("3"))
     );
+    bundle_keeps_schema(&path);
     let found = run(&mut verify(&stack, &path)).await.exits(0).json();
     assert_eq!(
         (&found["level"], &found["complete"], &found["toTheEnd"]),
@@ -262,6 +274,7 @@ async fn a_bundle_is_complete_or_is_refused() {
     run(&mut verify(&stack, &path)).await.exits(0);
     let range = "--first-batch 1 --last-batch 2 --withhold payload --block latest";
     run(&mut export(range)).await.exits(0);
+    bundle_keeps_schema(&path);
     let found = run(&mut verify(&stack, &path)).await.exits(0).json();
     assert_eq!(
         (&found["entries"], &found["firstSeq"], &found["lastSeq"]),

@@ -16,13 +16,17 @@ pub(crate) async fn stack() -> Stack {
 /// The receipt that the program makes.
 async fn receipt(stack: &Stack, options: &str) -> Value {
     let made = run(&mut stack.cofferdam(&format!("receipt {options}"))).await.exits(0);
-    let receipt = serde_json::from_str(&made.stdout).unwrap();
-    let schema = include_str!("../../docs/receipt.schema.json");
+    keeps_schema(&made.stdout, include_str!("../../docs/receipt.schema.json"));
+    serde_json::from_str(&made.stdout).unwrap()
+}
+
+/// Demands that a text is as its schema says.
+#[track_caller]
+pub(crate) fn keeps_schema(text: &str, schema: &str) {
     let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
-    if let Err(error) = schema.validate(&receipt) {
+    if let Err(error) = schema.validate(&serde_json::from_str(text).unwrap()) {
         panic!("{error} at {}", error.instance_path());
     }
-    receipt
 }
 
 /// An auditor's shell: the program and a policy file, and no database.

@@ -239,10 +239,11 @@ async fn repeats(
     }
     let mut answers = vec![None; entries.len()];
     let mut stored = sqlx::query(concat!(
-        "SELECT ",
+        "SELECT e.* FROM unnest($3::bytea[]) AS wanted (tag), LATERAL (SELECT ",
         entry_columns!(),
-        " FROM cofferdam.entries \
-         WHERE tenant_id = $1 AND chain_id = $2 AND external_id_tag = ANY($3)"
+        " FROM cofferdam.entries WHERE tenant_id = $1 AND chain_id = $2 \
+             AND external_id_tag BETWEEN wanted.tag AND wanted.tag \
+             ORDER BY external_id_tag LIMIT 1) e"
     ))
     .bind(tenant.as_b256().0)
     .bind(tx.chain())

@@ -64,24 +64,22 @@ impl TenantTx {
 
     /// What is stored of the mirrored batch that an entry was sealed into, or of the last one before it.
     async fn place(&mut self, seq: Seq) -> Result<Option<Place>> {
-        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it. Tiles by a
-        // subquery, since a join reads all of the tenant's batches.
+        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it.
         let row = sqlx::query(concat!(
-            "SELECT a.*, h.batches, h.peaks, \
+            "SELECT a.*, b.tiles, h.batches, h.peaks, \
                  (SELECT string_agg(e.entry_hash, '' ORDER BY e.seq) FROM cofferdam.entries e \
                      WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq >= tile.first \
                          AND e.seq < least(tile.first + size.leaves, a.first_seq + a.count)) AS leaves \
-             FROM (SELECT ",
+             FROM (SELECT batch_index, tiles FROM cofferdam.batches \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
+                 ORDER BY first_seq DESC LIMIT 1) b \
+             CROSS JOIN LATERAL (SELECT ",
             anchored_columns!(),
-            ", (SELECT b.tiles FROM cofferdam.batches b WHERE b.tenant_id = $1 AND b.chain_id = $2 \
-                     AND b.batch_index = anchored.batch_index) AS tiles \
-                 FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = ( \
-                     SELECT b.batch_index FROM cofferdam.batches b \
-                     WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.first_seq <= $3 \
-                     ORDER BY b.first_seq DESC LIMIT 1)) a \
+            " FROM cofferdam.anchored \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND anchored.batch_index = b.batch_index) a \
              LEFT JOIN cofferdam.mirror_heads h ON h.tenant_id = $1 AND h.chain_id = $2 \
                  AND h.peaks IS NOT NULL, \
-             LATERAL (SELECT CASE WHEN a.tiles IS NULL THEN greatest(a.count, 1) ELSE $4 END AS leaves) size, \
+             LATERAL (SELECT CASE WHEN b.tiles IS NULL THEN greatest(a.count, 1) ELSE $4 END AS leaves) size, \
              LATERAL (SELECT $3 - ($3 - a.first_seq) % size.leaves AS first) tile"
         ))
         .bind(self.tenant().as_b256().0)
@@ -99,7 +97,8 @@ impl TenantTx {
     pub async fn tiles(&mut self, batch: &Batch) -> Result<BatchTiles> {
         let row = sqlx::query(
             "SELECT tiles FROM cofferdam.batches \
-             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = $3 AND tiles IS NOT NULL",
+             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index BETWEEN $3 AND $3 \
+                 AND tiles IS NOT NULL ORDER BY batch_index",
         )
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())
@@ -137,10 +136,12 @@ impl TenantTx {
     async fn read_nodes(&mut self, batches: &[BatchIndex], nodes: &mut Nodes) -> Result<bool> {
         let indices = batches.iter().map(|index| bigint(index.get(), "batch index"));
         let rows = sqlx::query(concat!(
-            "SELECT ",
+            "SELECT a.* FROM unnest($3::bigint[]) AS wanted (index), LATERAL (SELECT ",
             anchored_columns!(),
             ", nodes FROM cofferdam.anchored \
-             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = ANY($3)"
+                 WHERE tenant_id = $1 AND chain_id = $2 \
+                     AND batch_index BETWEEN wanted.index AND wanted.index \
+                 ORDER BY batch_index LIMIT 1) a"
         ))
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())

@@ -1,4 +1,8 @@
 //! The one door to tenant data.
+//!
+//! A row is asked for by its key as a range of one, in the key's order. There are no statistics, so that
+//! the planner holds every index that begins with the tenant for as good and reads all of a tenant's rows
+//! by another one; the order is what tells it which is meant.
 
 use std::time::Duration;
 
@@ -175,7 +179,7 @@ impl TenantTx {
             "SELECT ",
             entry_columns!(),
             " FROM cofferdam.entries \
-             WHERE tenant_id = $1 AND chain_id = $2 AND seq = $3"
+             WHERE tenant_id = $1 AND chain_id = $2 AND seq BETWEEN $3 AND $3 ORDER BY seq"
         ))
         .bind(self.tenant.as_b256().as_slice())
         .bind(self.chain)
@@ -201,7 +205,8 @@ impl TenantTx {
             "SELECT ",
             entry_columns!(),
             " FROM cofferdam.entries \
-             WHERE tenant_id = $1 AND chain_id = $2 AND external_id_tag = $3"
+             WHERE tenant_id = $1 AND chain_id = $2 AND external_id_tag BETWEEN $3 AND $3 \
+             ORDER BY external_id_tag"
         ))
         .bind(self.tenant.as_b256().as_slice())
         .bind(self.chain)
@@ -263,7 +268,8 @@ impl TenantTx {
                  oldest_unsealed_at = CASE WHEN $4 < next_seq THEN greatest(oldest_unsealed_at, least(now(), ( \
                      SELECT CASE WHEN pg_input_is_valid(e.recorded_at, 'timestamptz') \
                          THEN e.recorded_at::timestamptz END FROM cofferdam.entries e \
-                     WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq = $4))) END \
+                     WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq BETWEEN $4 AND $4 \
+                     ORDER BY e.seq))) END \
                  WHERE tenant_id = $1 AND chain_id = $2 AND (halted IS NULL OR $9) \
                      AND sealed_seq = $3 AND $4 <= next_seq \
                  RETURNING sealed_batches - 1 AS batch_index) \
@@ -334,7 +340,8 @@ impl TenantTx {
                 "SELECT ",
                 batch_columns!(),
                 " FROM cofferdam.batches b \
-                 WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.batch_index = $3"
+                 WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.batch_index BETWEEN $3 AND $3 \
+                 ORDER BY b.batch_index"
             ),
             bigint(index.get(), "batch index")?,
         )

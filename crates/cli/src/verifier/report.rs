@@ -229,4 +229,15 @@ mod tests {
         let page = judged(&[2, 1]);
         assert!(page.contains("verdict invalid") && page.contains("1 of 2 files were refused"));
     }
+
+    #[test]
+    fn the_page_holds_all_of_itself() {
+        let page = page(&endpoints(), &[("f".into(), Judgement::Undecided("no".into()))]);
+        for other in ["<script", "<link", "<iframe", " src", " href", "url(", "@import", "refresh"]
+        {
+            assert!(!page.contains(other), "{other:?}");
+        }
+        // Nor would a browser load anything.
+        assert!(page.contains("default-src 'none'; style-src 'unsafe-inline'"));
+    }
 }

@@ -1,6 +1,6 @@
 //! The golden files in `tests/vectors/receipts`, and the schema that they and everything else keep.
 
-use crate::sample::{self, SMALL, erased, partial, whole};
+use crate::sample::{self, SMALL, Shape, erased, partial, whole};
 use cofferdam_core::{
     EntryBody, FieldName, Finality, Policy, ProofError, Receipt, ReceiptError, ReceiptField,
 };
@@ -179,4 +179,23 @@ fn the_schema_refuses_what_the_reader_refuses() {
         let read = Receipt::from_json(changed.to_string().as_bytes());
         assert!(read.is_err(), "{pointer} = {value}");
     }
+}
+
+/// What a receipt in a full batch takes, besides its payload.
+#[test]
+fn receipts_of_large_batches_stay_small() {
+    let shape = Shape {
+        first_seq: 1 << 20,
+        count: 1 << 16,
+        position: 40_503,
+        batch: 700,
+        batches: 1_000,
+        more: 0,
+    };
+    let mut receipt = sample::proven(shape, whole).0;
+    let size = receipt.to_json().unwrap().len();
+    assert!(size <= 32 << 10, "with a proof {size} bytes");
+    receipt.inclusion.as_mut().unwrap().finality = Finality::Included;
+    let size = receipt.to_json().unwrap().len();
+    assert!(size <= 8 << 10, "by itself {size} bytes");
 }
