@@ -40,7 +40,7 @@ const EACH: u64 = 3;
 const BLOCK: Duration = Duration::from_secs(2);
 const AGE: Duration = Duration::from_secs(10);
 const SPREAD: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_secs(1);
 
 /// Counts what the libraries below say that they do.
 struct Counting;
@@ -242,9 +242,10 @@ async fn latencies(tenants: u64, json: bool) {
     let budget = (AGE + 2 * BLOCK).as_secs_f64();
     let most = waits[waits.len() - 1].as_secs_f64();
     println!(
-        "  {tenants} tenants, sealed after {} s, a block every {} s",
+        "  {tenants} tenants, sealed after {} s, a block every {} s, looking every {} s",
         AGE.as_secs(),
-        BLOCK.as_secs()
+        BLOCK.as_secs(),
+        POLL.as_secs()
     );
     println!("  appended to included, p95   {p95:>8.2} s, at most {most:.2} s   budget {budget} s");
     if json {
