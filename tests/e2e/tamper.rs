@@ -1,7 +1,10 @@
 //! What was changed in the database behind everybody's back is found and named, and holds up nobody
 //! else.
 
-use crate::support::{Stack, records, run};
+use cofferdam_core::BatchIndex;
+use cofferdam_store::{Kept, flip_kept};
+
+use crate::support::{CHAIN_ID, Stack, records, run};
 
 #[tokio::test]
 async fn a_changed_entry_is_named_until_it_is_changed_back() {
@@ -70,4 +73,42 @@ async fn a_changed_entry_that_is_not_sealed_halts_its_tenant_alone() {
     assert_eq!(after.named("acme").batches.len(), 1);
     assert_eq!(after.named("acme").entries.len(), 7, "appending goes on");
     assert_eq!(after.named("globex").anchored.len(), 3);
+}
+
+/// Receipts are made from tiles and nodes, so what was changed there is found where entries are.
+#[tokio::test]
+async fn a_changed_tile_or_node_is_named_until_it_is_changed_back() {
+    // Two tiles, in the first of four batches, whose path leads over the node of the last two.
+    let stack = Stack::with(&(records("acme", 0..300) + &records("globex", 0..2))).await;
+    for n in 300..303 {
+        stack.append(&records("acme", n..n + 1)).await;
+        stack.anchor().await;
+    }
+    let whole = run(&mut stack.cofferdam("verify --json")).await.exits(0).json();
+    assert_eq!([&whole["verified"], &whole["failed"]], [305, 0]);
+
+    let acme = stack.tenant("acme").await;
+    let flip = async |batch: u64, what| {
+        let admin = stack.database.admin_url.as_str().parse().unwrap();
+        assert!(flip_kept(&admin, CHAIN_ID, acme, BatchIndex(batch), what).await.unwrap());
+    };
+    for (batch, what, failed, said) in [
+        (0, Kept::Tiles, 1, "stored tiles"),
+        // Of the two batches that the node is not above.
+        (3, Kept::Nodes, 2, "stored nodes of the history"),
+    ] {
+        flip(batch, what).await;
+        let verdict = run(&mut stack.cofferdam("verify --json")).await.exits(1).json();
+        // Each entry is still what was anchored.
+        assert_eq!([&verdict["verified"], &verdict["failed"]], [305, failed], "{verdict}");
+        let named = ["tenant acme", &acme.to_string(), "batch 0", said, "INVALID"];
+        run(&mut stack.cofferdam("verify --tenant acme")).await.fails_saying(1, &named);
+        run(&mut stack.cofferdam("verify --tenant globex")).await.exits(0);
+        // Nor does anybody get a receipt that would be refused.
+        let mut receipt = stack.cofferdam("receipt --tenant acme --seq 299");
+        run(&mut receipt).await.fails_saying(1, &["batch 0"]);
+        flip(batch, what).await;
+        run(&mut stack.cofferdam("verify")).await.exits(0);
+        run(&mut stack.cofferdam("receipt --tenant acme --seq 299")).await.exits(0);
+    }
 }

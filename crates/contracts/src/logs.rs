@@ -157,7 +157,8 @@ impl LogReader {
             return Ok(None);
         }
         let mut topics = [first; 4];
-        for (topic, text) in topics.iter_mut().zip(log.topics.words).take(log.topics.count) {
+        for (topic, text) in topics.iter_mut().zip(log.topics.words).take(log.topics.count).skip(1)
+        {
             *topic = B256::new(word(text, "topic")?);
         }
         let data = hex::decode(log.data).map_err(|error| malformed("data", &error))?;

@@ -1,7 +1,12 @@
 //! One anchored batch, as the contract remembers it.
 
-use crate::{BatchCommitment, BatchIndex, BatchMerkle, BatchRoot, EntryHash, Seq, TenantId};
+use crate::{
+    BatchCommitment, BatchIndex, BatchMerkle, BatchRoot, EntryHash, Seq, TenantId, keccak::Messages,
+};
 use alloy_primitives::Keccak256;
+
+/// What a batch's commitment begins with.
+const COMMITMENT: u8 = 0x02;
 
 /// A batch has fewer than 2^32 entries.
 pub const MAX_BATCH_COUNT: u64 = (1 << 32) - 1;
@@ -31,15 +36,23 @@ impl Batch {
     /// `keccak(0x02 ‖ tenantId ‖ batchIndex u64 ‖ firstSeq u64 ‖ count u64 ‖ root ‖ anchoredAt
     /// u64)`.
     pub fn commitment(&self) -> BatchCommitment {
-        let mut hasher = Keccak256::new();
-        hasher.update([0x02]);
-        hasher.update(self.tenant.as_b256());
-        hasher.update(self.index.get().to_be_bytes());
-        hasher.update(self.first_seq.get().to_be_bytes());
-        hasher.update(self.count.to_be_bytes());
-        hasher.update(self.root.as_bytes());
-        hasher.update(self.anchored_at.to_be_bytes());
-        hasher.finalize().into()
+        self.message(|parts| {
+            let mut hasher = Keccak256::new();
+            hasher.update([COMMITMENT]);
+            parts.iter().for_each(|part| hasher.update(part));
+            hasher.finalize().into()
+        })
+    }
+
+    fn message<T>(&self, take: impl FnOnce(&[&[u8]]) -> T) -> T {
+        take(&[
+            self.tenant.as_b256().as_slice(),
+            &self.index.get().to_be_bytes(),
+            &self.first_seq.get().to_be_bytes(),
+            &self.count.to_be_bytes(),
+            self.root.as_bytes(),
+            &self.anchored_at.to_be_bytes(),
+        ])
     }
 
     /// The leaf of an entry in this batch's tree, `seq − firstSeq`; `None` for an entry of another
@@ -47,6 +60,13 @@ impl Batch {
     pub fn leaf_index(&self, seq: Seq) -> Option<u64> {
         seq.get().checked_sub(self.first_seq.get()).filter(|index| *index < self.count)
     }
+}
+
+/// The [`Batch::commitment`] of each, hashed together.
+pub fn batch_commitments(of: &[Batch]) -> Vec<BatchCommitment> {
+    let mut messages = Messages::with_capacity(of.len(), 97);
+    of.iter().for_each(|batch| batch.message(|parts| messages.push(COMMITMENT, parts)));
+    messages.hashes().into_iter().map(BatchCommitment::from).collect()
 }
 
 /// The root of the tree whose leaves are `leaves`; `None` without leaves.
@@ -73,5 +93,21 @@ mod tests {
         assert_eq!(leaves, [None, Some(0), Some(1), Some(2), Some(3), Some(4), None]);
         let end = Batch { first_seq: Seq(u64::MAX), ..batch };
         assert_eq!(end.leaf_index(Seq(u64::MAX)), Some(0));
+    }
+
+    #[test]
+    fn commitments_made_together_are_those_made_alone() {
+        let tenant = TenantId::from_authority(Address::repeat_byte(1)).expect("not zero");
+        let batch = |n: u64| Batch {
+            tenant,
+            index: BatchIndex(n),
+            first_seq: Seq(10 * n),
+            count: n + 1,
+            root: BatchRoot::from([n as u8; 32]),
+            anchored_at: 1_700_000_000 + n,
+        };
+        let batches: Vec<_> = (0..21).map(batch).collect();
+        let alone: Vec<_> = batches.iter().map(Batch::commitment).collect();
+        assert_eq!(batch_commitments(&batches), alone);
     }
 }

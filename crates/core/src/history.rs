@@ -2,7 +2,9 @@
 //! batches.
 
 use crate::{
-    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError, TreeHash, root_from_path,
+    BatchCommitment, BatchIndex, HistoryRoot, HistoryTree, PathError,
+    keccak::Messages,
+    root_from_path,
     tree::{append, fold},
 };
 use alloy_primitives::B256;
@@ -112,17 +114,29 @@ impl History {
         Ok(BatchIndex(index))
     }
 
-    /// The nodes that the next batch would complete: the roots of the full trees of 2, 4, 8, … batches
-    /// that end with it. A node never changes once it is complete.
-    pub fn completed(&self, commitment: BatchCommitment) -> Vec<B256> {
-        let merging = self.peaks.iter().rev().take(self.batches.trailing_ones() as usize);
-        let mut node = commitment.into();
-        merging
-            .map(|left| {
-                node = HistoryTree::node(left, &node);
-                node
-            })
-            .collect()
+    /// Appends the next batches to each of several histories, hashing them together. For each batch in turn
+    /// come the nodes that it completes: the roots of the full trees of 2, 4, 8, … batches that end with
+    /// it. A node never changes once it is complete.
+    pub fn append_together(
+        growing: &mut [(&mut Self, &[BatchCommitment])],
+    ) -> Result<Vec<Vec<Vec<B256>>>, HistoryError> {
+        let full = |(history, new): &(&mut Self, &[BatchCommitment])| {
+            history.batches.checked_add(new.len() as u64).is_none()
+        };
+        if growing.iter().any(full) {
+            return Err(HistoryError::Full);
+        }
+        let mut growths: Vec<_> = growing.iter_mut().map(Growth::new).collect();
+        let mut height = 0;
+        while growths.iter().any(|growth| !growth.nodes.is_empty()) {
+            let nodes: usize = growths.iter().map(|growth| growth.nodes.len()).sum();
+            let mut messages = Messages::with_capacity(nodes / 2, 65);
+            growths.iter_mut().for_each(|growth| growth.pair(height, &mut messages));
+            let mut parents = messages.hashes().into_iter();
+            growths.iter_mut().for_each(|growth| growth.rise(height, &mut parents));
+            height += 1;
+        }
+        Ok(growths.into_iter().map(Growth::done).collect())
     }
 
     /// The root: the peaks folded from the right; zero while empty.
@@ -143,6 +157,60 @@ impl History {
         let place = (peak.first.count_ones()) as usize;
         let root = peak_from_path(index, self.batches, commitment, path)?;
         if self.peaks.get(place) == Some(&root) { Ok(()) } else { Err(PathError::Root) }
+    }
+}
+
+/// New nodes of a history, one height after another.
+struct Growth<'a> {
+    /// Batches before, and the peaks of theirs that did not merge yet, highest first.
+    before: u64,
+    peaks: &'a mut Vec<B256>,
+    /// The nodes of one height: the new ones, behind the peak that the first of them merges with.
+    nodes: Vec<B256>,
+    /// New peaks, lowest first.
+    lower: Vec<B256>,
+    /// Of each new batch.
+    completed: Vec<Vec<B256>>,
+}
+
+impl<'a> Growth<'a> {
+    fn new((history, new): &'a mut (&mut History, &[BatchCommitment])) -> Self {
+        let before = history.batches;
+        history.batches += new.len() as u64;
+        let nodes = new.iter().map(|commitment| (*commitment).into()).collect();
+        let (lower, completed) = (vec![], vec![vec![]; new.len()]);
+        Self { before, peaks: &mut history.peaks, nodes, lower, completed }
+    }
+
+    /// Adds what the parents of a height's nodes are hashed of.
+    fn pair(&mut self, height: u32, messages: &mut Messages) {
+        if !self.nodes.is_empty() && self.before >> height & 1 == 1 {
+            self.nodes.splice(0..0, self.peaks.pop());
+        }
+        let (pairs, alone) = self.nodes.as_chunks();
+        for [left, right] in pairs {
+            messages.push(HistoryTree::PREFIX, &[left.as_slice(), right.as_slice()]);
+        }
+        self.lower.extend(alone);
+    }
+
+    /// Goes on with these parents.
+    fn rise(&mut self, height: u32, parents: &mut impl Iterator<Item = B256>) {
+        let count = self.nodes.len() / 2;
+        self.nodes = parents.take(count).collect();
+        let first = self.before >> height >> 1;
+        for (node, parent) in (first..).zip(&self.nodes) {
+            // A parent ends with a new batch, since its right child is new.
+            let last = ((node + 1) << (height + 1)) - 1;
+            if let Some(of_batch) = self.completed.get_mut((last - self.before) as usize) {
+                of_batch.push(*parent);
+            }
+        }
+    }
+
+    fn done(self) -> Vec<Vec<B256>> {
+        self.peaks.extend(self.lower.into_iter().rev());
+        self.completed
     }
 }
 

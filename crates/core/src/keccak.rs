@@ -15,6 +15,11 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
+    /// None yet, with room for so many of so many bytes.
+    pub(crate) fn with_capacity(count: usize, length: usize) -> Self {
+        Self { bytes: Vec::with_capacity(count * length), ends: Vec::with_capacity(count) }
+    }
+
     /// Adds a message: a prefix and what follows it.
     pub(crate) fn push(&mut self, prefix: u8, parts: &[&[u8]]) {
         self.bytes.push(prefix);

@@ -57,7 +57,7 @@ mod tree;
 mod trie;
 
 pub use alloy_primitives::{Address, B256, Bytes};
-pub use batch::{Batch, MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, batch_root};
+pub use batch::{Batch, MAX_BATCH_COUNT, MAX_BATCHES, MAX_ENTRIES, batch_commitments, batch_root};
 pub use bundle::{
     BundleBatch, BundleCheck, BundleEntry, BundleError, BundleFirst, BundleHistory, BundleLast,
     BundleLine, BundleProof, CheckedBundle, LaterBatch, MAX_LINE_BYTES, Manifest, PolicyRecord,

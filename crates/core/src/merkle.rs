@@ -13,11 +13,16 @@ macro_rules! tree_hash {
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
 
+        impl $name {
+            /// What every node is hashed behind.
+            pub(crate) const PREFIX: u8 = $prefix;
+        }
+
         impl TreeHash for $name {
             type Digest = B256;
 
             fn node(left: &B256, right: &B256) -> B256 {
-                node($prefix, left.as_slice(), right.as_slice())
+                node(Self::PREFIX, left.as_slice(), right.as_slice())
             }
         }
 
@@ -32,7 +37,7 @@ macro_rules! tree_hash {
             /// Without this override a node would have no prefix and could be read as something
             /// else.
             fn concat_and_hash(left: &[u8; 32], right: Option<&[u8; 32]>) -> [u8; 32] {
-                right.map_or(*left, |right| node($prefix, left, right).0)
+                right.map_or(*left, |right| node(Self::PREFIX, left, right).0)
             }
         }
     };

@@ -80,12 +80,12 @@ fn a_path_from_completed_nodes_is_that_of_the_whole_history() {
     let commitments: Vec<BatchCommitment> =
         leaves(BATCHES).into_iter().map(|leaf| (*leaf.as_bytes()).into()).collect();
     let (mut history, mut nodes) = (History::new(), HashMap::new());
-    for (last, commitment) in (0..).zip(&commitments) {
-        let completed = history.completed(*commitment);
+    let completed =
+        History::append_together(&mut [(&mut history, &commitments)]).unwrap().remove(0);
+    for (last, (commitment, completed)) in (0..).zip(commitments.iter().zip(completed)) {
         for (height, node) in (0..).zip([(*commitment).into()].into_iter().chain(completed)) {
             nodes.insert((height, BatchIndex(last)), node);
         }
-        history.append(*commitment).unwrap();
     }
     for batches in 1..=BATCHES {
         let whole = HistoryMerkle::new(&commitments[..batches as usize]);
@@ -97,4 +97,36 @@ fn a_path_from_completed_nodes_is_that_of_the_whole_history() {
     }
     assert!(siblings(BatchIndex(3), 3).is_err());
     assert_eq!(nodes.len() as u64, 2 * BATCHES - u64::from(BATCHES.count_ones()));
+}
+
+#[test]
+fn histories_that_grow_together_are_those_that_grow_alone() {
+    let commitments: Vec<BatchCommitment> =
+        leaves(64).into_iter().map(|leaf| (*leaf.as_bytes()).into()).collect();
+    // Every start up to 40 with every growth up to 23, all at once.
+    let cases: Vec<(usize, usize)> =
+        (0..=40).flat_map(|before| (0..=23).map(move |new| (before, new))).collect();
+    let grown = |count: usize| {
+        let mut history = History::new();
+        for commitment in &commitments[..count] {
+            history.append(*commitment).unwrap();
+        }
+        history
+    };
+    let mut together: Vec<History> = cases.iter().map(|(before, _)| grown(*before)).collect();
+    let mut growing: Vec<_> = together
+        .iter_mut()
+        .zip(&cases)
+        .map(|(history, (before, new))| (history, &commitments[*before..before + new]))
+        .collect();
+    let completed = History::append_together(&mut growing).unwrap();
+    for ((history, completed), (before, new)) in together.iter().zip(&completed).zip(cases) {
+        assert_eq!(*history, grown(before + new), "{new} behind {before}");
+        // A batch completes as many nodes as its index has ones at its end.
+        let counts: Vec<_> = completed.iter().map(Vec::len).collect();
+        let ones = (before..before + new).map(|index| index.trailing_ones() as usize);
+        assert_eq!(counts, ones.collect::<Vec<_>>(), "{new} behind {before}");
+    }
+    let mut full = History::from_peaks(u64::MAX, vec![B256::ZERO; 64]).unwrap();
+    assert!(History::append_together(&mut [(&mut full, &commitments[..1])]).is_err());
 }

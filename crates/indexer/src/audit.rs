@@ -21,7 +21,8 @@ use tracing::warn;
 
 use crate::{
     IndexError, IndexMetrics, Indexer, Refusal,
-    endpoint::{Endpoint, Question, State},
+    endpoint::Endpoint,
+    state::{Question, State},
 };
 
 /// Tenants whose counters are read from the database at once.

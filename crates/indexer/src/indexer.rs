@@ -8,23 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::primitives::B256;
 use cofferdam_contracts::{WireError, deployment::Deployment};
 use cofferdam_store::{Applied, Checkpoint, Mirror, MirrorState, Reader, StoreError};
-use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     Endpoints, IndexError, IndexMetrics,
     audit::Unchecked,
-    endpoint::{At, Link, is_no_tag},
+    blocks::{At, Link},
+    refusal::is_no_tag,
     repair::Missing,
-    source::{Part, Source, UNSETTLED},
+    source::Source,
 };
 
-/// Ranges that are read while one is written.
-const AHEAD: usize = 3;
 /// A pass is begun again this often when the chain, or another indexer, moved under it.
 const ATTEMPTS: u32 = 10;
 /// How long all endpoints may stand below the mirror on the same chain before the mirror follows them down.
@@ -71,10 +68,10 @@ pub struct Progress {
 
 /// Where the chain stands.
 #[derive(Debug, Clone, Copy)]
-struct Tags {
-    head: Link,
-    safe: u64,
-    last_final: u64,
+pub(crate) struct Tags {
+    pub(crate) head: Link,
+    pub(crate) safe: u64,
+    pub(crate) last_final: u64,
 }
 
 impl Indexer {
@@ -265,50 +262,7 @@ impl Indexer {
         Ok(())
     }
 
-    /// Reads ahead and writes, range by range, up to the head; returns where it came to.
-    async fn follow(
-        &self,
-        mut at: Option<Checkpoint>,
-        tags: Tags,
-        progress: &mut Progress,
-    ) -> Result<Option<Checkpoint>, IndexError> {
-        let Tags { head, last_final, .. } = tags;
-        let mut start = at.map_or(self.from_block, |at| at.number + 1);
-        let mut reading = FuturesOrdered::new();
-        let read = |from, end| {
-            let source = self.source.clone();
-            tokio::spawn(async move { (source.read(from, end, last_final).await, end) })
-        };
-        loop {
-            while reading.len() < AHEAD && start <= head.number {
-                // A range is final as a whole, or is not at all.
-                let (limit, blocks) = match start <= last_final {
-                    true => (last_final.min(head.number), self.source.span().blocks()),
-                    false => (head.number, UNSETTLED),
-                };
-                let end = limit.min(start.saturating_add(blocks - 1));
-                reading.push_back(read(start, end));
-                start = end + 1;
-            }
-            let Some(done) = reading.next().await else { return Ok(at) };
-            let Ok((part, end)) = done else { return Err(IndexError::Moving { number: start }) };
-            let part = part?;
-            if part.to.number < end {
-                // An endpoint sent the first of it: the rest comes next.
-                reading.push_front(read(part.to.number + 1, end));
-            }
-            let (to, blocks) = (checkpoint(part.to), self.tied(at, &part)?);
-            let applied = self.mirror.apply(at, to, &blocks, &part.rows).await;
-            self.count(&applied.map_err(|error| self.seen(error))?, progress);
-            self.touch(&part.rows);
-            progress.block = to.number;
-            IndexMetrics::set(&self.metrics.mirrored, to.number);
-            debug!(block = to.number, events = part.rows.len(), "range mirrored");
-            at = Some(to);
-        }
-    }
-
-    fn count(&self, applied: &Applied, progress: &mut Progress) {
+    pub(crate) fn count(&self, applied: &Applied, progress: &mut Progress) {
         progress.events += applied.mirrored;
         progress.anchored += applied.anchored;
         progress.incidents += applied.incidents;
@@ -360,25 +314,14 @@ impl Indexer {
             self.take_back(old, ancestor).await?;
             return Ok(ancestor);
         }
-        let applied = self.mirror.replace(old, ancestor, to, &blocks, &rows).await;
+        let touched = rows.clone();
+        let applied = self.mirror.replace(old, ancestor, to, &blocks, rows).await;
         let (applied, gone) = applied.map_err(|error| self.seen(error))?;
         // What came instead need not name whoever's events went.
         self.suspect(gone);
-        self.touch(&rows);
+        self.touch(&touched);
         self.count(&applied, progress);
         Ok(to)
-    }
-
-    /// The hashes to remember of a part that follows `at`.
-    fn tied(&self, at: Option<Checkpoint>, part: &Part) -> Result<Vec<(u64, B256)>, IndexError> {
-        let Some(first) = part.links.first() else {
-            return Ok(vec![(part.to.number, part.to.hash)]);
-        };
-        let follows = at.filter(|at| at.number + 1 == first.number);
-        if follows.is_some_and(|at| at.hash != first.parent) {
-            return Err(IndexError::Moving { number: part.from });
-        }
-        Ok(part.links.iter().map(|link| (link.number, link.hash)).collect())
     }
 
     /// Takes back what is mirrored above a block.
@@ -393,7 +336,7 @@ impl Indexer {
         Ok(())
     }
 
-    fn seen(&self, error: StoreError) -> IndexError {
+    pub(crate) fn seen(&self, error: StoreError) -> IndexError {
         match error {
             StoreError::Hole(hole) => {
                 IndexMetrics::add(&self.metrics.holes, 1);

@@ -26,17 +26,23 @@
 //! fails the last two. What none of several endpoints has is an incident, never passed over.
 
 mod audit;
+mod blocks;
 mod endpoint;
+mod endpoints;
 mod error;
+mod follow;
 mod indexer;
 mod metrics;
 mod packed;
+mod refusal;
 mod repair;
 mod source;
+mod state;
 mod verify;
 
-pub use endpoint::{EndpointError, Endpoints, Refusal};
+pub use endpoints::Endpoints;
 pub use error::IndexError;
 pub use indexer::{Indexer, Progress};
 pub use metrics::IndexMetrics;
+pub use refusal::{EndpointError, Refusal};
 pub use verify::{Difference, Verdict};

@@ -6,7 +6,7 @@
 
 use alloy::primitives::Bytes;
 
-use crate::endpoint::Question;
+use crate::state::Question;
 
 /// Questions of one call. What a constructor returns is limited to 24 KiB, like code.
 pub(crate) const AT_ONCE: usize = 128;

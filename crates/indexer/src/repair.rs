@@ -11,7 +11,7 @@ use cofferdam_store::{AnchoredEvent, Checkpoint, StoreError};
 use futures::TryStreamExt;
 use tracing::{error, warn};
 
-use crate::{IndexError, IndexMetrics, Indexer, endpoint::At, indexer::checkpoint};
+use crate::{IndexError, IndexMetrics, Indexer, blocks::At, indexer::checkpoint};
 
 /// What was last found missing, and how often.
 #[derive(Debug, Default)]

@@ -11,7 +11,9 @@ use cofferdam_core::mirror::{MirrorEvent, Row};
 
 use crate::{
     Endpoints, IndexError, Refusal,
-    endpoint::{At, Endpoint, Link, Question, State},
+    blocks::{At, Link},
+    endpoint::Endpoint,
+    state::{Question, State},
 };
 
 /// The first range's length, in blocks.

@@ -10,7 +10,7 @@ use cofferdam_core::{
 use cofferdam_store::{AnchoredEvent, Checkpoint, MirrorHead};
 use futures::TryStreamExt;
 
-use crate::{IndexError, Indexer, audit::mismatch, endpoint::At};
+use crate::{IndexError, Indexer, audit::mismatch, blocks::At};
 
 /// Tenants whose counters are read at once.
 const PAGE: u32 = 1_000;

@@ -68,13 +68,13 @@ pub use lease::{Leader, Leadership};
 pub use leaves::{LeafFault, Leaves};
 pub use ledger::{Attempt, Intent, Item, Mined, Outcome};
 pub use migrate::{MigrateReport, allow_enqueue, check_admin, migrate};
-pub use mirror::{Applied, Hole, Mirror, MirrorHead, MirrorState};
+pub use mirror::{Applied, Counted, Counters, Hole, Mirror, MirrorHead, MirrorState};
 pub use policies::{PolicyStage, PolicyTerms, Submission, SubmitPolicy, WaitingPolicy};
 pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
 pub use sealer::{Sealer, Totals};
 pub use sequencer::{AddTenant, Sequencer};
-pub use tamper::flip_one_bit;
+pub use tamper::{Kept, flip_kept, flip_one_bit};
 pub use tenant_tx::TenantTx;
 pub use types::{
     AnchoredAt, AnchoredEvent, Checkpoint, Deployment, Head, SealPolicy, SealSettings, SealedBatch,

@@ -21,10 +21,8 @@ mod read;
 mod reconcile;
 mod state;
 
-pub use heads::{Hole, MirrorHead};
+pub use heads::{Counted, Counters, Hole, MirrorHead};
 pub use state::MirrorState;
-
-use heads::Heads;
 
 /// Writes what the chain said, blind: it can read none of it back.
 #[derive(Clone, Debug)]
@@ -78,40 +76,80 @@ impl Mirror {
         row.map(|row| row.hash("hash")).transpose()
     }
 
+    /// Counts the rows of a range, in the chain's order, before the range is [applied](Mirror::apply). Nothing
+    /// but the ranges that `counters` counted may be written in between; whoever writes something else moves
+    /// the checkpoint, and what was counted is refused.
+    ///
+    /// A counter that does not go on where it was is a [`StoreError::Hole`]; after an error `counters` are of no
+    /// use any more.
+    pub async fn count(&self, counters: &mut Counters, rows: Vec<Row>) -> Result<Counted> {
+        let mut tx = self.handle.begin().await?;
+        counters.count_in(&mut tx, self.handle.chain(), rows).await
+    }
+
     /// Mirrors the blocks after `from` up to `to`, in one transaction: rows, counters, reconciliation of our
     /// own batches, checkpoint. `from` must be what is stored, so two indexers cannot both apply a range.
-    /// `rows` are in the chain's order; `blocks` are the hashes to remember.
+    /// `blocks` are the hashes to remember.
     ///
-    /// A counter that does not go on where it was is a [`StoreError::Hole`], and nothing is written. An event of
-    /// a registered tenant that is not what we sealed halts that tenant and is an incident, and a policy that
-    /// is not what it handed in is an incident; events of strangers are mirrored and left alone.
+    /// An event of a registered tenant that is not what we sealed halts that tenant and is an incident, and a
+    /// policy that is not what it handed in is an incident; events of strangers are mirrored and left alone.
     pub async fn apply(
         &self,
         from: Option<Checkpoint>,
         to: Checkpoint,
         blocks: &[(u64, B256)],
-        rows: &[Row],
+        counted: Counted,
+    ) -> Result<Applied> {
+        self.apply_range(from, to, blocks, counted, false).await
+    }
+
+    /// The same of a range that another one follows: does not wait until it is on the disk. If the database
+    /// crashes before it is, the range is gone with its checkpoint, and is mirrored again.
+    pub async fn apply_ahead(
+        &self,
+        from: Option<Checkpoint>,
+        to: Checkpoint,
+        blocks: &[(u64, B256)],
+        counted: Counted,
+    ) -> Result<Applied> {
+        self.apply_range(from, to, blocks, counted, true).await
+    }
+
+    async fn apply_range(
+        &self,
+        from: Option<Checkpoint>,
+        to: Checkpoint,
+        blocks: &[(u64, B256)],
+        counted: Counted,
+        ahead: bool,
     ) -> Result<Applied> {
         if let Some(from) = from.filter(|from| to.number < from.number) {
             let why = "a range goes forward; a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
         let mut tx = self.handle.begin().await?;
+        if ahead {
+            sqlx::query("SET LOCAL synchronous_commit = off")
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("write ahead"))?;
+        }
         self.move_checkpoint(&mut tx, from, to).await?;
-        let applied = self.write(&mut tx, blocks, rows).await?;
+        let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit mirrored blocks"))?;
         Ok(applied)
     }
 
     /// What a reorg takes: rolls back from `from` to `ancestor` and mirrors what came instead, up to `to`,
-    /// all in one transaction, as [`Mirror::rewind`] and [`Mirror::apply`] do. Returns also whose events went.
+    /// all in one transaction, as [`Mirror::rewind`], [`Mirror::count`] and [`Mirror::apply`] do. Returns also
+    /// whose events went.
     pub async fn replace(
         &self,
         from: Checkpoint,
         ancestor: Checkpoint,
         to: Checkpoint,
         blocks: &[(u64, B256)],
-        rows: &[Row],
+        rows: Vec<Row>,
     ) -> Result<(Applied, Vec<B256>)> {
         if ancestor.number >= from.number || to.number < ancestor.number {
             let why = "a reorg goes back before it goes on";
@@ -120,7 +158,8 @@ impl Mirror {
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
         let gone = self.take_back(&mut tx, ancestor.number).await?;
-        let applied = self.write(&mut tx, blocks, rows).await?;
+        let counted = Counters::default().count_in(&mut tx, self.handle.chain(), rows).await?;
+        let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
         Ok((applied, gone))
     }
@@ -129,28 +168,32 @@ impl Mirror {
         &self,
         tx: &mut Transaction<'static, Postgres>,
         blocks: &[(u64, B256)],
-        rows: &[Row],
+        counted: Counted,
     ) -> Result<Applied> {
         let chain = self.handle.chain();
         self.insert_blocks(tx, blocks).await?;
-        let mut heads = Heads::of(tx, chain, rows).await?;
-        let nodes = heads.advance(rows)?;
-        let mirrored = columns::insert(tx, chain, rows, &nodes).await?;
-        let mut applied = Applied { mirrored, ..Applied::default() };
-        heads.store(tx, chain).await?;
-        let ours = rows.iter().filter(|row| {
-            row.event.table == MirrorTable::Anchored && heads.is_registered(&row.tenant)
-        });
-        let ours = ours.map(AnchoredEvent::try_from).collect::<Result<Vec<_>>>()?;
-        if !ours.is_empty() {
-            let (confirmed, findings) = self.compare(tx, &ours).await?;
+        let mut applied = Applied::default();
+        for insert in counted.inserts {
+            applied.mirrored += insert.execute(tx).await?;
+        }
+        heads::store(tx, chain, &counted.heads).await?;
+        let registered = match &counted.heads[..] {
+            [] => return Ok(applied),
+            heads => heads::registered(tx, chain, heads).await?,
+        };
+        let ours = |table| {
+            let rows = counted.rows.iter().filter(move |row| row.event.table == table);
+            rows.filter(|row| registered.contains(&row.tenant))
+        };
+        let anchored = ours(MirrorTable::Anchored).map(AnchoredEvent::try_from);
+        let anchored = anchored.collect::<Result<Vec<_>>>()?;
+        if !anchored.is_empty() {
+            let (confirmed, findings) = self.compare(tx, &anchored).await?;
             applied.anchored = self.confirm(tx, &confirmed).await?;
             applied.incidents = self.report(tx, &findings).await?;
         }
-        let policies = rows.iter().filter(|row| {
-            row.event.table == MirrorTable::Policies && heads.is_registered(&row.tenant)
-        });
-        let policies = policies.map(PublishedPolicy::try_from).collect::<Result<Vec<_>>>()?;
+        let policies = ours(MirrorTable::Policies).map(PublishedPolicy::try_from);
+        let policies = policies.collect::<Result<Vec<_>>>()?;
         applied.incidents += self.meet_policies(tx, &policies).await?;
         Ok(applied)
     }
@@ -204,6 +247,12 @@ impl Mirror {
     ) -> Result<Vec<B256>> {
         self.put_policies_back(tx, above).await?;
         let above = bigint(above, "block number")?;
+        // Without statistics of columns, which no table here has, the planner takes an index that sums up
+        // ranges of pages for useless.
+        sqlx::query("SET LOCAL enable_seqscan = off")
+            .execute(&mut **tx)
+            .await
+            .map_err(StoreError::database("plan a rewind"))?;
         let gone = sqlx::query("SELECT tenant_id FROM cofferdam.rewind($1) AS tenant_id")
             .bind(above)
             .fetch_all(&mut **tx)

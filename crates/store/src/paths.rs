@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use alloy_primitives::B256;
 use cofferdam_core::{
     AnchorRef, Batch, BatchCommitment, BatchIndex, BatchRoot, BatchTiles, EntryHash, Finality,
-    History, HistoryNode, HistoryRef, HistoryTree, Inclusion, Seq, TreeHash, siblings,
+    History, HistoryNode, HistoryRef, HistoryTree, Inclusion, Seq, TILE_LEAVES, TreeHash, siblings,
 };
+use sqlx::postgres::PgRow;
 
 use crate::{
     AnchoredEvent, LogPosition, Result, StoreError, TenantTx,
@@ -22,14 +23,27 @@ impl TenantTx {
     /// `None` while the mirror knows no such batch.
     ///
     /// Reads the leaves of one tile, the roots of the batch's tiles, and a node of the history for each
-    /// height. What these do not lead to the batch's root and to the mirrored peak is an error.
+    /// height, in two statements. What these do not lead to the batch's root and to the mirrored peak is
+    /// an error.
     pub async fn inclusion(&mut self, seq: Seq) -> Result<Option<Inclusion>> {
-        let Some(event) = self.anchored_with(seq).await? else { return Ok(None) };
+        let Some(Place { event, tiles, leaves, history }) = self.place(seq).await? else {
+            return Ok(None);
+        };
         let batch = event.batch();
         let Some(position) = batch.leaf_index(seq) else { return Ok(None) };
-        let path = self.path_in_batch(&batch, position).await?;
-        let history = self.mirrored_history().await?;
         let unproven = |what| unproven(&batch, what);
+        let tiles = stored_tiles(&batch, tiles)?;
+        let path = tiles.path(position, &leaves).ok_or_else(|| {
+            let tile = tiles.tile(position).unwrap_or_default();
+            let first = batch.first_seq.get();
+            unproven(format!(
+                "its entries {} to {} are not those that were sealed: \
+                 run `cofferdam verify --tenant {}`",
+                first + tile.start,
+                first + tile.end - 1,
+                batch.tenant
+            ))
+        })?;
         let history = history.ok_or_else(|| unproven(BEHIND.into()))?;
         let batches = history.batches();
         let history_path = self.path_to_peak(batch.index, batches).await?;
@@ -48,38 +62,36 @@ impl TenantTx {
         }))
     }
 
-    /// The mirrored batch that an entry is in, or the last one before it.
-    async fn anchored_with(&mut self, seq: Seq) -> Result<Option<AnchoredEvent>> {
+    /// What is stored of the mirrored batch that an entry was sealed into, or of the last one before it.
+    async fn place(&mut self, seq: Seq) -> Result<Option<Place>> {
+        // A batch without tiles is one tile of all its leaves, as [`BatchTiles::untiled`] has it. Tiles by a
+        // subquery, since a join reads all of the tenant's batches.
         let row = sqlx::query(concat!(
-            "SELECT ",
+            "SELECT a.*, h.batches, h.peaks, \
+                 (SELECT string_agg(e.entry_hash, '' ORDER BY e.seq) FROM cofferdam.entries e \
+                     WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq >= tile.first \
+                         AND e.seq < least(tile.first + size.leaves, a.first_seq + a.count)) AS leaves \
+             FROM (SELECT ",
             anchored_columns!(),
-            " FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
-             ORDER BY first_seq DESC LIMIT 1"
+            ", (SELECT b.tiles FROM cofferdam.batches b WHERE b.tenant_id = $1 AND b.chain_id = $2 \
+                     AND b.batch_index = anchored.batch_index) AS tiles \
+                 FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = ( \
+                     SELECT b.batch_index FROM cofferdam.batches b \
+                     WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.first_seq <= $3 \
+                     ORDER BY b.first_seq DESC LIMIT 1)) a \
+             LEFT JOIN cofferdam.mirror_heads h ON h.tenant_id = $1 AND h.chain_id = $2 \
+                 AND h.peaks IS NOT NULL, \
+             LATERAL (SELECT CASE WHEN a.tiles IS NULL THEN greatest(a.count, 1) ELSE $4 END AS leaves) size, \
+             LATERAL (SELECT $3 - ($3 - a.first_seq) % size.leaves AS first) tile"
         ))
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())
         .bind(bigint(seq.get(), "seq")?)
+        .bind(bigint(TILE_LEAVES, "tile")?)
         .fetch_optional(&mut *self.tx)
         .await
-        .map_err(StoreError::database("read a mirrored event"))?;
-        row.as_ref().map(anchored).transpose()
-    }
-
-    /// The path from a leaf of an anchored batch to its root.
-    async fn path_in_batch(&mut self, batch: &Batch, position: u64) -> Result<Vec<B256>> {
-        let tiles = self.tiles(batch).await?;
-        let unproven = |what| unproven(batch, what);
-        let tile = tiles.tile(position).ok_or(StoreError::OutOfRange { what: "a position" })?;
-        let (first, count) = (batch.first_seq.get() + tile.start, tile.end - tile.start);
-        let leaves = self.entry_hashes(Seq(first), count).await?;
-        tiles.path(position, &leaves).ok_or_else(|| {
-            unproven(format!(
-                "its entries {first} to {} are not those that were sealed: \
-                 run `cofferdam verify --tenant {}`",
-                first + count - 1,
-                batch.tenant
-            ))
-        })
+        .map_err(StoreError::database("read where an entry is anchored"))?;
+        row.as_ref().map(Place::read).transpose()
     }
 
     /// The tiles of a batch as they were kept, or the one of a batch that has no others. They have the
@@ -95,53 +107,7 @@ impl TenantTx {
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(StoreError::database("read a batch's tiles"))?;
-        let Some(row) = row else { return Ok(BatchTiles::untiled(batch.count, batch.root)) };
-        let roots = hashes(row.value("tiles")?).map(BatchRoot::from).collect();
-        let tiles = BatchTiles::from_roots(batch.count, roots);
-        tiles.filter(|tiles| tiles.root() == batch.root).ok_or_else(|| {
-            unproven(
-                batch,
-                format!(
-                    "its stored tiles do not give its root {}: the database was changed; with \
-                     cofferdam.batches.tiles set to NULL its receipts are made without them",
-                    batch.root
-                ),
-            )
-        })
-    }
-
-    /// The stored hashes of these entries, of those that are there.
-    async fn entry_hashes(&mut self, first: Seq, count: u64) -> Result<Vec<EntryHash>> {
-        let rows = sqlx::query(
-            "SELECT entry_hash FROM cofferdam.entries \
-             WHERE tenant_id = $1 AND chain_id = $2 AND seq >= $3 AND seq < $4 ORDER BY seq",
-        )
-        .bind(self.tenant().as_b256().0)
-        .bind(self.chain())
-        .bind(bigint(first.get(), "seq")?)
-        .bind(bigint(first.get().saturating_add(count), "seq")?)
-        .fetch_all(&mut *self.tx)
-        .await
-        .map_err(StoreError::database("read entries' hashes"))?;
-        rows.iter().map(|row| row.hash("entry_hash")).collect()
-    }
-
-    /// The tenant's history as it is mirrored; `None` before its first batch, and after a rewind until the
-    /// indexer has made it again.
-    async fn mirrored_history(&mut self) -> Result<Option<History>> {
-        let row = sqlx::query(
-            "SELECT batches, peaks FROM cofferdam.mirror_heads \
-             WHERE tenant_id = $1 AND chain_id = $2 AND peaks IS NOT NULL",
-        )
-        .bind(self.tenant().as_b256().0)
-        .bind(self.chain())
-        .fetch_optional(&mut *self.tx)
-        .await
-        .map_err(StoreError::database("read the tenant's mirrored history"))?;
-        let Some(row) = row else { return Ok(None) };
-        let peaks = hashes(row.value("peaks")?).collect();
-        let history = History::from_peaks(row.number("batches")?, peaks);
-        Ok(Some(history.map_err(|_| StoreError::Corrupt { column: "peaks" })?))
+        stored_tiles(batch, row.as_ref().map(|row| row.value("tiles")).transpose()?)
     }
 
     /// The path from a batch to the peak that covered it when the tenant had this many batches; `None` if
@@ -189,6 +155,51 @@ impl TenantTx {
         }
         Ok(rows.len() == batches.len())
     }
+}
+
+/// What is stored of an entry's batch.
+struct Place {
+    event: AnchoredEvent,
+    /// The roots of its tiles, if they were kept.
+    tiles: Option<Vec<u8>>,
+    /// The stored hashes of the entries of the entry's tile, of those that are there.
+    leaves: Vec<EntryHash>,
+    /// The tenant's history as it is mirrored; `None` after a rewind, until the indexer has made it again.
+    history: Option<History>,
+}
+
+impl Place {
+    fn read(row: &PgRow) -> Result<Self> {
+        let leaves: Option<&[u8]> = row.value("leaves")?;
+        let peaks: Option<&[u8]> = row.value("peaks")?;
+        let history = peaks.map(|peaks| {
+            let history = History::from_peaks(row.number("batches")?, hashes(peaks).collect());
+            history.map_err(|_| StoreError::Corrupt { column: "peaks" })
+        });
+        Ok(Self {
+            event: anchored(row)?,
+            tiles: row.value("tiles")?,
+            leaves: hashes(leaves.unwrap_or_default()).map(EntryHash::from).collect(),
+            history: history.transpose()?,
+        })
+    }
+}
+
+/// The tiles with these roots, or the one of a batch that has no others, if they have the batch's root.
+fn stored_tiles(batch: &Batch, roots: Option<Vec<u8>>) -> Result<BatchTiles> {
+    let Some(roots) = roots else { return Ok(BatchTiles::untiled(batch.count, batch.root)) };
+    let roots = hashes(&roots).map(BatchRoot::from).collect();
+    let tiles = BatchTiles::from_roots(batch.count, roots);
+    tiles.filter(|tiles| tiles.root() == batch.root).ok_or_else(|| {
+        unproven(
+            batch,
+            format!(
+                "its stored tiles do not give its root {}: the database was changed; with \
+                 cofferdam.batches.tiles set to NULL its receipts are made without them",
+                batch.root
+            ),
+        )
+    })
 }
 
 /// Of some batches: the commitment, and the nodes of height 1 and up that end with it, if they were kept.

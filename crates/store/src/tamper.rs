@@ -1,9 +1,12 @@
-//! What no login of ours may do: change a stored entry. For showing that it is found.
+//! What no login of ours may do: change what is stored. For showing that it is found.
 
-use cofferdam_core::{Seq, TenantId};
+use cofferdam_core::{BatchIndex, Seq, TenantId};
 use sqlx::{Connection, Executor, PgConnection, raw_sql};
 
-use crate::{DatabaseUrl, Result, StoreError, row::RowExt};
+use crate::{
+    DatabaseUrl, Result, StoreError,
+    row::{RowExt, bigint},
+};
 
 /// Flips one bit of the first byte, which is a letter, in the action of a stored entry, and returns the
 /// action before and after: bit 5 is the letter's case, bit 7 leaves what is no text any more. Doing it
@@ -17,9 +20,7 @@ pub async fn flip_one_bit(
     bit: u8,
 ) -> Result<(String, String)> {
     let doing = || StoreError::database("tamper with an entry");
-    let mut connection = PgConnection::connect_with(admin.options())
-        .await
-        .map_err(StoreError::database("connect as administrator"))?;
+    let mut connection = connect(admin).await?;
     let mut tx = connection.begin().await.map_err(doing())?;
     // The server checks every text that comes in, except by such casts.
     let casts = "CREATE CAST (text AS bytea) WITHOUT FUNCTION; CREATE CAST (bytea AS text) WITHOUT FUNCTION";
@@ -48,4 +49,50 @@ pub async fn flip_one_bit(
     tx.commit().await.map_err(doing())?;
     connection.close().await.map_err(StoreError::database("disconnect"))?;
     Ok(changed)
+}
+
+/// What is kept of a batch so that receipts need no whole trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The roots of the tiles.
+    Tiles,
+    /// The nodes of the tenant's history that end with it.
+    Nodes,
+}
+
+/// Flips the first bit of what is kept of a batch; twice leaves it as it was. Returns whether there was
+/// any. Needs a superuser, as [`flip_one_bit`] does; nothing but a test calls it.
+pub async fn flip_kept(
+    admin: &DatabaseUrl,
+    chain_id: u64,
+    tenant: TenantId,
+    batch: BatchIndex,
+    what: Kept,
+) -> Result<bool> {
+    let sql = match what {
+        Kept::Tiles => {
+            "UPDATE cofferdam.batches SET tiles = set_bit(tiles, 0, 1 - get_bit(tiles, 0)) \
+             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = $3 AND tiles <> ''"
+        }
+        Kept::Nodes => {
+            "UPDATE cofferdam.anchored SET nodes = set_bit(nodes, 0, 1 - get_bit(nodes, 0)) \
+             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = $3 AND nodes <> ''"
+        }
+    };
+    let mut connection = connect(admin).await?;
+    let flipped = sqlx::query(sql)
+        .bind(tenant.as_b256().as_slice())
+        .bind(bigint(chain_id, "chain id")?)
+        .bind(bigint(batch.get(), "batch index")?)
+        .execute(&mut connection)
+        .await
+        .map_err(StoreError::database("tamper with a batch"))?;
+    connection.close().await.map_err(StoreError::database("disconnect"))?;
+    Ok(flipped.rows_affected() > 0)
+}
+
+async fn connect(admin: &DatabaseUrl) -> Result<PgConnection> {
+    PgConnection::connect_with(admin.options())
+        .await
+        .map_err(StoreError::database("connect as administrator"))
 }

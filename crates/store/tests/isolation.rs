@@ -10,8 +10,8 @@ use cofferdam_store::{
     Attempt, Finality, Item, Mirror, Reader, Sealer, Sequencer, StoreError, allow_enqueue, enqueue,
 };
 use common::{
-    CHAIN, Database, anchored, anchored_row, block, database, entries, entry, history_proof, lead,
-    policy, position, sample, tenant,
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, entry, history_proof,
+    lead, policy, position, sample, tenant,
 };
 use futures::StreamExt;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -57,7 +57,7 @@ async fn populated() -> Database {
             sealer.halt(tenant(byte), "test", "no reason").await.expect("halted");
         }
         let blocks = [(5, block(5).hash)];
-        mirror.apply(None, block(5), &blocks, &events).await.expect("applied");
+        apply(&mirror, None, block(5), &blocks, &events).await.expect("applied");
         let sealer = lead(&sealer).await;
         sealer.set_finality(Finality { head: 7, safe: 5, last_final: 3 }).await.expect("written");
         let attempt = Attempt { hash: block(7).hash, raw: vec![7].into(), max_fee: 2, tip: 1 };

@@ -3,10 +3,10 @@
 mod common;
 
 use cofferdam_core::{B256, BatchIndex, EntryHash, Seq};
-use cofferdam_store::{Applied, Hole, Mirror, Reader, Sealer, StoreError};
+use cofferdam_store::{Applied, Counters, Hole, Mirror, Reader, Sealer, StoreError};
 use common::{
-    CHAIN, Database, anchored, anchored_row, anchorer_row, block, database, entries, position,
-    tenant,
+    CHAIN, Database, anchored, anchored_row, anchorer_row, apply, block, database, entries,
+    position, tenant,
 };
 
 async fn tenants(database: &Database, bytes: &[u8], count: usize) -> (Sealer, Mirror) {
@@ -86,31 +86,38 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
         anchored_row(stranger),
     ];
     let blocks = [(1, block(1).hash), (2, block(2).hash), (3, block(3).hash)];
-    let applied = mirror.apply(None, block(3), &blocks, &events).await.expect("applied");
+    let mut stale = vec![];
+    for from in [None, Some(block(2)), Some(block(4))] {
+        let counted = mirror.count(&mut Counters::default(), events.clone()).await;
+        stale.push((from, counted.expect("counted")));
+    }
+    let applied = apply(&mirror, None, block(3), &blocks, &events).await.expect("applied");
     assert_eq!(applied, Applied { mirrored: 3, anchored: 1, incidents: 0 });
     assert_eq!(mirror.checkpoint().await.expect("read"), Some(block(3)));
     assert_eq!(sealer.checkpoint().await.expect("read"), Some(block(3)));
     assert_eq!(mirror.block_hash(2).await.expect("read"), Some(block(2).hash));
     assert_eq!(sealer.unanchored_batches(10, &[]).await.expect("listed"), [two]);
 
-    // Whoever builds on another checkpoint, or on none, is told.
-    for from in [None, Some(block(2)), Some(block(4))] {
-        let error = mirror.apply(from, block(5), &[], &events).await.expect_err("moved");
+    // Whoever builds on another checkpoint, or on none, is told, also with what was counted before.
+    for (from, counted) in stale {
+        let error = mirror.apply(from, block(5), &[], counted).await.expect_err("moved");
         assert!(
             matches!(error, StoreError::CheckpointMoved { found, .. } if found == Some(block(3)))
         );
     }
     // A block that is there under another hash is not overwritten.
     let fork = [(3, B256::repeat_byte(0xaa)), (4, block(4).hash)];
-    let error = mirror.apply(Some(block(3)), block(4), &fork, &[]).await.expect_err("a fork");
+    let error = apply(&mirror, Some(block(3)), block(4), &fork, &[]).await.expect_err("a fork");
     assert!(matches!(error, StoreError::OtherBlock { number: 3, .. }), "{error}");
     assert_eq!(mirror.checkpoint().await.expect("read"), Some(block(3)), "nothing of it stays");
     // The same events again are something twice.
-    let error = mirror.apply(Some(block(3)), block(4), &[], &events).await.expect_err("twice");
+    let error = apply(&mirror, Some(block(3)), block(4), &[], &events).await.expect_err("twice");
     assert!(matches!(error, StoreError::Hole(Hole { expected: 1, found: 0, .. })), "{error}");
-    mirror.apply(Some(block(3)), block(4), &[], &[]).await.expect("applied");
+    apply(&mirror, Some(block(3)), block(4), &[], &[]).await.expect("applied");
     let confirm = [anchored_row(anchored(&two, 5, 0))];
-    mirror.apply(Some(block(4)), block(5), &[(5, block(5).hash)], &confirm).await.expect("applied");
+    apply(&mirror, Some(block(4)), block(5), &[(5, block(5).hash)], &confirm)
+        .await
+        .expect("applied");
 
     let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
     let mut tx = reader.tenant(tenant(1)).await.expect("a transaction");
@@ -135,7 +142,7 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
         assert_eq!(tx.anchored().await.expect("events").len(), count, "tenant {byte}");
     }
     let again = [anchored_row(anchored(&two, 3, 0))];
-    let applied = mirror.apply(Some(block(2)), block(3), &[(3, block(3).hash)], &again).await;
+    let applied = apply(&mirror, Some(block(2)), block(3), &[(3, block(3).hash)], &again).await;
     assert_eq!(applied.expect("applied"), Applied { mirrored: 1, anchored: 1, incidents: 0 });
 }
 
@@ -173,11 +180,11 @@ async fn i9_a_difference_halts_that_tenant_alone_and_is_an_incident_once() {
     (unknown.index, unknown.first_seq) = (BatchIndex(1), Seq(5));
     let fine = anchored(&sealed[2], 1, 3);
     let events = [other_root, known, unknown, fine].map(anchored_row);
-    let applied = mirror.apply(None, block(1), &[], &events).await.expect("applied");
+    let applied = apply(&mirror, None, block(1), &[], &events).await.expect("applied");
     assert_eq!(applied, Applied { mirrored: 4, anchored: 2, incidents: 2 });
     // Taken back and mirrored again, it is the same finding.
     mirror.rewind(block(1), block(0)).await.expect("rewound");
-    mirror.apply(Some(block(0)), block(1), &[], &events).await.expect("applied again");
+    apply(&mirror, Some(block(0)), block(1), &[], &events).await.expect("applied again");
 
     let heads = sealer.heads().await.expect("heads");
     let halted: Vec<_> = heads.iter().map(|head| head.halted.as_deref()).collect();
@@ -208,13 +215,13 @@ async fn two_mirrors_never_apply_one_range_twice() {
     let (_, mirror) = tenants(&database, &[1], 1).await;
     let other = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
     for (from, to) in [(None, block(1)), (Some(block(1)), block(2))] {
-        let apply = |mirror: Mirror| async move { mirror.apply(from, to, &[], &[]).await };
-        let (a, b) = tokio::join!(apply(mirror.clone()), apply(other.clone()));
+        let applying = |mirror: Mirror| async move { apply(&mirror, from, to, &[], &[]).await };
+        let (a, b) = tokio::join!(applying(mirror.clone()), applying(other.clone()));
         let lost: Vec<_> = [a, b].into_iter().filter_map(Result::err).collect();
         assert!(matches!(lost[..], [StoreError::CheckpointMoved { .. }]), "{lost:?}");
     }
     for (from, to) in [(block(2), block(1)), (block(2), block(2))] {
-        let backwards = mirror.apply(Some(from), to, &[], &[]).await;
+        let backwards = apply(&mirror, Some(from), to, &[], &[]).await;
         assert_eq!(backwards.is_err(), to.number < from.number);
     }
     let error = mirror.rewind(block(2), block(2)).await.expect_err("not back");

@@ -6,8 +6,8 @@ use cofferdam_core::{
     Address, B256, History, TenantId,
     mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
 };
-use cofferdam_store::{Hole, Mirror, MirrorHead, Reader, StoreError};
-use common::{CHAIN, Database, block, database, position, row, sample, tenant};
+use cofferdam_store::{Counters, Hole, Mirror, MirrorHead, Reader, StoreError};
+use common::{CHAIN, Database, apply, block, database, position, row, sample, tenant};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Executor, Row as _};
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ async fn what_is_read_back_is_what_was_written() {
     let rows: Vec<Row> = [&ours[..], &theirs].concat();
     let forfeits = |row: &&Row| row.event.name == "Forfeited";
     let rows: Vec<Row> = rows.iter().filter(|row| !forfeits(row)).cloned().collect();
-    mirror.apply(None, block(40), &[], &rows).await.expect("applied");
+    apply(&mirror, None, block(40), &[], &rows).await.expect("applied");
     for of in [tenant(1), tenant(2)] {
         let expected: Vec<Row> =
             rows.iter().filter(|row| row.tenant == of.as_b256()).cloned().collect();
@@ -68,7 +68,7 @@ async fn a_rewind_leaves_what_a_shorter_mirror_would_have() {
     let (long, short) = (database().await, database().await);
     let rows = everything(tenant(1));
     let mirror = Mirror::connect(&long.runtime, CHAIN).await.expect("a mirror");
-    mirror.apply(None, block(40), &[], &rows).await.expect("applied");
+    apply(&mirror, None, block(40), &[], &rows).await.expect("applied");
     let other = Mirror::connect(&short.runtime, CHAIN).await.expect("a mirror");
     let mut checkpoint = block(40);
     for depth in (0..30).rev() {
@@ -91,7 +91,7 @@ async fn a_rewind_leaves_what_a_shorter_mirror_would_have() {
             other.rewind(from, block(0)).await.expect("rewound");
         }
         let from = from.map(|_| block(0));
-        other.apply(from, block(depth), &[], &until).await.expect("applied");
+        apply(&other, from, block(depth), &[], &until).await.expect("applied");
         assert_eq!(read(&long, tenant(1)).await, read(&short, tenant(1)).await, "{depth}");
         let heads = |mirror: Mirror| async move { mirror.heads(None, 10).await.expect("heads") };
         assert_eq!(heads(mirror.clone()).await, heads(other.clone()).await, "{depth}");
@@ -121,7 +121,7 @@ async fn an_update_of_counters_stays_on_its_page() {
 async fn every_gap_and_every_repeat_is_a_hole() {
     let database = database().await;
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
-    mirror.apply(None, block(1), &[], &[]).await.expect("applied");
+    apply(&mirror, None, block(1), &[], &[]).await.expect("applied");
     for event in MIRRORED.iter().filter(|event| event.table != MirrorTable::Skipped) {
         let at = |n, log| sample(event, n, tenant(1), position(2, log));
         let first = at(0, 0);
@@ -135,7 +135,7 @@ async fn every_gap_and_every_repeat_is_a_hole() {
         }
         for rows in wrong {
             let error =
-                mirror.apply(Some(block(1)), block(2), &[], &rows).await.expect_err("a hole");
+                apply(&mirror, Some(block(1)), block(2), &[], &rows).await.expect_err("a hole");
             let StoreError::Hole(hole) = error else { panic!("{}: {error}", event.name) };
             let Hole { tenant: of, block_number, .. } = hole;
             assert_eq!((of, block_number), (tenant(1).as_b256(), 2), "{hole:?}");
@@ -143,6 +143,41 @@ async fn every_gap_and_every_repeat_is_a_hole() {
     }
     assert_eq!(mirror.checkpoint().await.expect("read"), Some(block(1)));
     assert_eq!(read(&database, tenant(1)).await, Vec::<Row>::new(), "nothing of it stays");
+}
+
+#[tokio::test]
+async fn ranges_that_were_counted_ahead_are_what_they_are_one_by_one() {
+    let database = database().await;
+    let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+    let event = MirrorEvent::named("AnchorerSet").expect("an event");
+    let range = |block: u64| -> Vec<Row> {
+        let of = |byte| sample(event, block - 1, tenant(byte), position(block, u64::from(byte)));
+        // Tenant 3 is met in the last range only.
+        [
+            Some(of(1)),
+            Some(of(2)),
+            (block == 3).then(|| sample(event, 0, tenant(3), position(3, 9))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    };
+    let mut counters = Counters::default();
+    let first = mirror.count(&mut counters, range(1)).await.expect("counted");
+    let second = mirror.count(&mut counters, range(2)).await.expect("counted");
+    assert_eq!(counters.len(), 2);
+    mirror.apply_ahead(None, block(1), &[], first).await.expect("applied");
+    let third = mirror.count(&mut counters, range(3)).await.expect("counted");
+    mirror.apply_ahead(Some(block(1)), block(2), &[], second).await.expect("applied");
+    mirror.apply(Some(block(2)), block(3), &[], third).await.expect("applied");
+    for (byte, anchorers) in [(1, 3), (2, 3), (3, 1)] {
+        let heads = mirror.heads_of(&[tenant(byte).as_b256()]).await.expect("heads");
+        assert_eq!(heads[0].anchorers, anchorers, "tenant {byte}");
+        assert_eq!(read(&database, tenant(byte)).await.len() as u64, anchorers, "tenant {byte}");
+    }
+    // One that is left out is missed at once, not when it is written.
+    let error = mirror.count(&mut counters, range(5)).await.expect_err("a hole");
+    assert!(matches!(error, StoreError::Hole(Hole { expected: 3, found: 4, .. })), "{error}");
 }
 
 #[tokio::test]
@@ -161,7 +196,7 @@ async fn what_an_agent_gives_up_counts_for_both() {
         forfeited.clone(),
         sample(event("Described"), 2, agent, position(1, 2)),
     ];
-    mirror.apply(None, block(1), &[], &rows).await.expect("applied");
+    apply(&mirror, None, block(1), &[], &rows).await.expect("applied");
     let heads = mirror.heads_of(&[agent.as_b256(), tenant(2).as_b256()]).await.expect("heads");
     let counts: Vec<_> = heads.iter().map(|head| (head.agent_events, head.scopes)).collect();
     assert_eq!(counts, [(3, 0), (0, 1)]);
@@ -169,7 +204,7 @@ async fn what_an_agent_gives_up_counts_for_both() {
     let gone = mirror.rewind(block(1), block(0)).await.expect("rewound");
     let of = [agent, tenant(2)].map(|tenant| tenant.as_b256());
     assert_eq!(BTreeSet::from_iter(gone), BTreeSet::from(of), "whose events went");
-    let error = mirror.apply(Some(block(0)), block(1), &[], &without).await.expect_err("a hole");
+    let error = apply(&mirror, Some(block(0)), block(1), &[], &without).await.expect_err("a hole");
     assert!(matches!(error, StoreError::Hole(Hole { expected: 1, found: 2, .. })), "{error}");
 }
 
@@ -243,7 +278,7 @@ async fn the_views_answer_what_an_auditor_asks() {
         row("AgentRevoked", of, position(60, 2), vec![address(0xaa), int(3)]),
         row("RoleSet", of, position(61, 3), vec![int(1), address(0xa5), int(0)]),
     ];
-    mirror.apply(None, block(70), &[], &rows).await.expect("applied");
+    apply(&mirror, None, block(70), &[], &rows).await.expect("applied");
     mirror.settle(10, 5).await.expect("settled");
 
     let asked = async |question: &str| ask(&database, of, question).await;

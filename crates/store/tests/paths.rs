@@ -7,7 +7,7 @@ use cofferdam_core::{
     HistoryRef, Inclusion, Seq,
 };
 use cofferdam_store::{AnchoredEvent, LogPosition, Mirror, Reader, StoreError};
-use common::{CHAIN, Database, anchored, anchored_row, block, database, entries, tenant};
+use common::{CHAIN, Database, anchored, anchored_row, apply, block, database, entries, tenant};
 use futures::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
@@ -29,7 +29,7 @@ async fn world() -> World {
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
     let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
     sequencer.add_tenant("a", tenant(1)).await.expect("added");
-    mirror.apply(None, block(0), &[], &[]).await.expect("applied");
+    apply(&mirror, None, block(0), &[], &[]).await.expect("applied");
     let mut events = vec![];
     let mut next = 0;
     for (number, count) in (1..).zip(BATCHES) {
@@ -38,7 +38,7 @@ async fn world() -> World {
         next += count;
         let event = anchored(&database.seal(CHAIN, tenant(1)).await, number, 0);
         let rows = [anchored_row(event)];
-        mirror.apply(Some(block(number - 1)), block(number), &[], &rows).await.expect("applied");
+        apply(&mirror, Some(block(number - 1)), block(number), &[], &rows).await.expect("applied");
         events.push(event);
     }
     let mut tx = reader.tenant(tenant(1)).await.expect("a transaction");
@@ -147,7 +147,7 @@ async fn what_is_mirrored_again_after_a_rewind_has_its_paths() {
     let world = world().await;
     let tip = BATCHES.len() as u64;
     let rows: Vec<_> = world.events[2..].iter().map(|event| anchored_row(*event)).collect();
-    world.mirror.replace(block(tip), block(2), block(tip), &[], &rows).await.expect("replaced");
+    world.mirror.replace(block(tip), block(2), block(tip), &[], rows).await.expect("replaced");
     let said = world.refused(0).await;
     assert!(said.contains("index --once"), "{said}");
 

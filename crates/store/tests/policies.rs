@@ -9,7 +9,7 @@ use cofferdam_core::{
 use cofferdam_store::{
     Finality, Mirror, PolicyStage, Sealer, Sequencer, StoreError, Submission, SubmitPolicy,
 };
-use common::{CHAIN, block, database, lead, policy, position, row, tenant};
+use common::{CHAIN, apply, block, database, lead, policy, position, row, tenant};
 
 /// The event that publishes a policy, in a block of its own.
 fn published(policy: &Submission, block_number: u64) -> Row {
@@ -47,7 +47,7 @@ impl World {
         let sealer = Sealer::connect(&database.runtime, CHAIN).await.expect("a sealer");
         let sealer = lead(&sealer).await;
         let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
-        mirror.apply(None, block(0), &[], &[]).await.expect("applied");
+        apply(&mirror, None, block(0), &[], &[]).await.expect("applied");
         (Self { sequencer, sealer, mirror, at: 0 }, database)
     }
 
@@ -61,7 +61,7 @@ impl World {
         let (from, to) = (block(self.at), block(event.position.block_number));
         self.at = to.number;
         let hashes = [(to.number, to.hash)];
-        let applied = self.mirror.apply(Some(from), to, &hashes, &[event]).await;
+        let applied = apply(&self.mirror, Some(from), to, &hashes, &[event]).await;
         applied.expect("applied").incidents
     }
 

@@ -10,7 +10,9 @@ use cofferdam_store::{
     Attempt, Finality, Item, Leadership, Mined, Mirror, Outcome, SealedBatch, Sealer, Stages,
     StoreError,
 };
-use common::{CHAIN, Database, anchored, anchored_row, block, database, entries, lead, tenant};
+use common::{
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, lead, tenant,
+};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -212,7 +214,7 @@ async fn what_a_replaced_key_left_behind_is_watched_until_it_cannot_matter() {
     assert_eq!(unsettled().await, 1, "it may still be mined");
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
     let event = [anchored_row(anchored(&batch, 5, 0))];
-    mirror.apply(None, block(5), &[], &event).await.expect("applied");
+    apply(&mirror, None, block(5), &[], &event).await.expect("applied");
     // Again and again, and nothing is written.
     let mut raw = database.raw(None).await;
     let mut versions = vec![];
@@ -281,8 +283,8 @@ async fn a_batchs_stages_follow_the_canonical_event_and_the_chains_own_words() {
     assert_eq!(stages().await, at(3, 0, 0, 0));
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
     let event = [anchored_row(anchored(&batch, 5, 0))];
-    mirror.apply(None, block(4), &[(4, block(4).hash)], &[]).await.expect("applied");
-    mirror.apply(Some(block(4)), block(5), &[], &event).await.expect("applied");
+    apply(&mirror, None, block(4), &[(4, block(4).hash)], &[]).await.expect("applied");
+    apply(&mirror, Some(block(4)), block(5), &[], &event).await.expect("applied");
     for (safe, last_final, expected) in
         [(4, 3, at(3, 3, 0, 0)), (5, 4, at(3, 3, 3, 0)), (9, 5, at(3, 3, 3, 3))]
     {

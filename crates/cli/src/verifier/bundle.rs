@@ -8,12 +8,13 @@ use std::{
 
 use cofferdam_bundle::{StreamError, Verified};
 use cofferdam_core::{
-    BundleBatch, BundleError, CheckedBundle, Manifest, Policy, PolicyRecord, ScopeRecord,
+    BlockHeader, BundleBatch, BundleError, CheckedBundle, Manifest, Policy, PolicyRecord,
+    ProofError, ScopeRecord,
 };
-use eyre::{Result, WrapErr, bail};
+use eyre::{Result, WrapErr};
 use serde_json::json;
 
-use super::{AnchoredBatch, Endpoint, Endpoints, Judgement, Reached, Refusal, Valid};
+use super::{AnchoredBatch, Claim, Endpoint, Endpoints, Judgement, Reached, Refusal, Valid};
 use crate::{moment::rfc3339, output::visible};
 
 /// Judges a bundle; `read` counts the bytes of the file that were taken in.
@@ -47,27 +48,10 @@ async fn judge(
         Ok(verified) => verified,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let policy = endpoints.policy();
-    let mut reached = match checked.prove(&policy.pins()) {
-        Ok(proven) => Some(Reached::header_proved(proven.block)),
-        Err(error) if error.is_undecided() => None,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    if endpoints.any() {
-        let mut answers = vec![];
-        for endpoint in endpoints.all().await? {
-            answers.push(confirm(&checked, &batches, &policy.pins(), endpoint).await?);
-        }
-        match endpoints.agreed(answers)? {
-            Ok(confirmed) => reached = Some(confirmed),
-            Err(refusal) => return Ok(Err(refusal)),
-        }
-    }
-    let Some(reached) = reached else {
-        bail!(
-            "the bundle is complete and agrees with itself, which anybody's would; pin --code-hash and \
-             --block-hash, or pass --rpc-url or set RPC_URL"
-        );
+    let claim = Claimed { checked: &checked, batches: &batches };
+    let reached = match endpoints.reached(&claim).await? {
+        Ok(reached) => reached,
+        Err(refusal) => return Ok(Err(refusal)),
     };
     Ok(Ok(told(&checked, reached)))
 }
@@ -161,35 +145,46 @@ fn scope(record: &ScopeRecord) -> String {
     )
 }
 
-/// Asks one endpoint. The outer error is "could not tell".
-async fn confirm(
-    checked: &CheckedBundle,
-    batches: &[BundleBatch],
-    pins: &Policy,
-    endpoint: &Endpoint,
-) -> Result<Result<Reached, Refusal>> {
-    let Manifest { tenant_id, history, proof_block, .. } = &checked.manifest;
-    let pins = match endpoint.pins(&proof_block.header, pins).await? {
-        Ok(pins) => pins,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let block = match checked.prove(&pins) {
-        Ok(proven) => proven.block,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    let events = endpoint.history(*tenant_id, history.batches).await?;
-    for own in batches {
-        let index = own.index;
-        let event = usize::try_from(index.get()).ok().and_then(|index| events.get(index));
-        let same =
-            |it: &AnchoredBatch| (it.batch, it.anchor) == (own.batch(*tenant_id), own.anchor);
-        if !event.is_some_and(same) {
-            let reason = format!("the chain's event of batch {index} is another, or elsewhere");
-            return Ok(Err(Refusal::new("event", reason)));
-        }
+/// A bundle that is complete and agrees with itself.
+struct Claimed<'a> {
+    checked: &'a CheckedBundle,
+    batches: &'a [BundleBatch],
+}
+
+impl Claim for Claimed<'_> {
+    fn alone(&self) -> &'static str {
+        "the bundle is complete and agrees with itself, which anybody's would; \
+         pin --code-hash and --block-hash, or pass --rpc-url or set RPC_URL"
     }
-    let level = endpoint.level(block.number).await;
-    Ok(Ok(Reached { level, refreshed: false, under: Some(block) }))
+
+    fn prove(&self, pins: &Policy) -> Result<BlockHeader, ProofError> {
+        self.checked.prove(pins).map(|proven| proven.block)
+    }
+
+    async fn confirm(
+        &self,
+        endpoint: &Endpoint,
+        pins: &Policy,
+    ) -> Result<Result<Reached, Refusal>> {
+        let Manifest { tenant_id, history, proof_block, .. } = &self.checked.manifest;
+        let block = match endpoint.prove(self, &proof_block.header, pins).await? {
+            Ok(block) => block,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let events = endpoint.history(*tenant_id, history.batches).await?;
+        for own in self.batches {
+            let index = own.index;
+            let event = usize::try_from(index.get()).ok().and_then(|index| events.get(index));
+            let same =
+                |it: &AnchoredBatch| (it.batch, it.anchor) == (own.batch(*tenant_id), own.anchor);
+            if !event.is_some_and(same) {
+                let reason = format!("the chain's event of batch {index} is another, or elsewhere");
+                return Ok(Err(Refusal::new("event", reason)));
+            }
+        }
+        let level = endpoint.level(block.number).await;
+        Ok(Ok(Reached { level, refreshed: false, under: Some(block) }))
+    }
 }
 
 /// The check that failed.

@@ -31,6 +31,22 @@ pub(crate) struct Endpoint {
     histories: Mutex<HashMap<TenantId, Arc<Vec<AnchoredBatch>>>>,
 }
 
+/// What a file claims that agrees with itself.
+pub(crate) trait Claim: Sync {
+    /// What to say where there is neither a pin nor anybody to ask.
+    fn alone(&self) -> &'static str;
+
+    /// The block under which it is proven, by these pins.
+    fn prove(&self, pins: &Policy) -> Result<BlockHeader, ProofError>;
+
+    /// What one endpoint says of it. The outer error is "could not tell".
+    fn confirm(
+        &self,
+        endpoint: &Endpoint,
+        pins: &Policy,
+    ) -> impl Future<Output = eyre::Result<Result<Reached, Refusal>>> + Send;
+}
+
 impl Endpoints {
     pub(crate) fn new(trust: Trust) -> Self {
         Self { trust, connected: OnceCell::new() }
@@ -89,9 +105,31 @@ impl Endpoints {
         Ok(first)
     }
 
+    /// How far a claim can be verified: by pinned hashes, and by what all endpoints confirm. The outer
+    /// error is "could not tell".
+    pub(crate) async fn reached(
+        &self,
+        claim: &impl Claim,
+    ) -> eyre::Result<Result<Reached, Refusal>> {
+        let pins = self.policy().pins();
+        let proven = match claim.prove(&pins) {
+            Ok(block) => Some(Reached::header_proved(block)),
+            Err(error) if error.is_undecided() => None,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if self.any() {
+            let mut answers = vec![];
+            for endpoint in self.all().await? {
+                answers.push(claim.confirm(endpoint, &pins).await?);
+            }
+            return self.agreed(answers);
+        }
+        proven.map(Ok).ok_or_else(|| eyre::eyre!(claim.alone()))
+    }
+
     /// What all say together. They may know different blocks to be final, and have caches of different
     /// age; on whether it is true they must agree.
-    pub(crate) fn agreed(
+    fn agreed(
         &self,
         answers: Vec<Result<Reached, Refusal>>,
     ) -> eyre::Result<Result<Reached, Refusal>> {
@@ -112,12 +150,13 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    /// These pins, and the block of a raw header as this chain has it at that height.
-    pub(crate) async fn pins(
+    /// The block of a raw header under which a claim is proven, which this chain must have at that height.
+    pub(crate) async fn prove(
         &self,
+        claim: &impl Claim,
         header: &[u8],
         pins: &Policy,
-    ) -> eyre::Result<Result<Policy, Refusal>> {
+    ) -> eyre::Result<Result<BlockHeader, Refusal>> {
         let header = match BlockHeader::decode(header).map_err(ProofError::from) {
             Ok(header) => header,
             Err(error) => return Ok(Err(error.into())),
@@ -128,7 +167,8 @@ impl Endpoint {
             return Ok(Err(Refusal::new("proof", reason)));
         }
         let code_hash = Some(self.chain.code_hash());
-        Ok(Ok(Policy { code_hash, block_hashes: vec![header.hash], ..pins.clone() }))
+        let pins = Policy { code_hash, block_hashes: vec![header.hash], ..pins.clone() };
+        Ok(claim.prove(&pins).map_err(Refusal::from))
     }
 
     /// What this endpoint's word for something in a block is worth.

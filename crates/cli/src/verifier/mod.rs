@@ -10,7 +10,7 @@ mod report;
 mod trust;
 
 pub(crate) use bundle::bundle;
-pub(crate) use endpoints::{Endpoint, Endpoints};
+pub(crate) use endpoints::{Claim, Endpoint, Endpoints};
 pub(crate) use files::collect;
 pub(crate) use history::{AnchoredBatch, read as history};
 pub(crate) use receipt::receipt;

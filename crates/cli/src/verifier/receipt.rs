@@ -2,13 +2,15 @@
 
 use cofferdam_contracts::{Event, Logged};
 use cofferdam_core::{
-    Batch, BatchCommitment, CheckedReceipt, EntryBody, FieldName, HistoryMerkle, HistoryRef,
-    Inclusion, ProofError, Receipt, ReceiptError, ReceiptField,
+    Batch, BatchCommitment, BlockHeader, CheckedReceipt, EntryBody, FieldName, HistoryMerkle,
+    HistoryRef, Inclusion, Policy, ProofError, Receipt, ReceiptError, ReceiptField,
 };
 use eyre::{Result, bail};
 use serde_json::json;
 
-use super::{Endpoint, Endpoints, Judgement, Reached, Refusal, Valid, VerifierPolicy, shown};
+use super::{
+    Claim, Endpoint, Endpoints, Judgement, Reached, Refusal, Valid, VerifierPolicy, shown,
+};
 
 /// Judges a receipt.
 pub(crate) async fn receipt(bytes: &[u8], endpoints: &Endpoints) -> Judgement {
@@ -17,7 +19,6 @@ pub(crate) async fn receipt(bytes: &[u8], endpoints: &Endpoints) -> Judgement {
 
 /// The outer error is "could not tell".
 async fn judge(bytes: &[u8], endpoints: &Endpoints) -> Result<Result<Valid, Refusal>> {
-    let policy = endpoints.policy();
     let receipt = match Receipt::from_json(bytes) {
         Ok(receipt) => receipt,
         Err(error) => return Ok(Err(Refusal::new("format", error))),
@@ -28,28 +29,12 @@ async fn judge(bytes: &[u8], endpoints: &Endpoints) -> Result<Result<Valid, Refu
         Err(error) => return Ok(Err(Refusal::new("self-consistency", error))),
     };
     let Some(inclusion) = &receipt.inclusion else { bail!(ReceiptError::Pending) };
-    let mut reached = match receipt.prove(&policy.pins()) {
-        Ok(proven) => Some(Reached::header_proved(proven.block)),
-        Err(error) if error.is_undecided() => None,
-        Err(error) => return Ok(Err(error.into())),
+    let claim = Claimed { receipt: &receipt, inclusion, checked: &checked };
+    let reached = match endpoints.reached(&claim).await? {
+        Ok(reached) => reached,
+        Err(refusal) => return Ok(Err(refusal)),
     };
-    if endpoints.any() {
-        let mut answers = vec![];
-        for endpoint in endpoints.all().await? {
-            answers.push(confirm(&receipt, inclusion, &checked, policy, endpoint).await?);
-        }
-        match endpoints.agreed(answers)? {
-            Ok(confirmed) => reached = Some(confirmed),
-            Err(refusal) => return Ok(Err(refusal)),
-        }
-    }
-    let Some(reached) = reached else {
-        bail!(
-            "the receipt agrees with itself, which anybody's would; no RPC endpoint given: pass --rpc-url \
-             or set RPC_URL, or pin --code-hash and --block-hash if it has a storage proof"
-        );
-    };
-    Ok(Ok(told(&receipt, inclusion, &checked, policy, reached)))
+    Ok(Ok(told(&receipt, inclusion, &checked, endpoints.policy(), reached)))
 }
 
 /// What a receipt says, once it is known to be true.
@@ -121,110 +106,127 @@ impl From<ProofError> for Refusal {
     }
 }
 
-/// Asks one endpoint. The outer error is "could not tell".
-async fn confirm(
-    receipt: &Receipt,
-    inclusion: &Inclusion,
-    checked: &CheckedReceipt,
-    policy: &VerifierPolicy,
-    endpoint: &Endpoint,
-) -> Result<Result<Reached, Refusal>> {
-    let refuse = |check, reason: String| Ok(Err(Refusal::new(check, reason)));
-    let chain = &endpoint.chain;
-    let batch = checked.batch;
-    let Inclusion { anchor, path, history, .. } = inclusion;
-    let Some(mined) = chain.receipt(anchor.transaction).await? else {
-        let reason = format!("the chain has no transaction {}", anchor.transaction);
-        return refuse("transaction", reason);
-    };
-    let mut events = mined
-        .inner
-        .logs()
-        .iter()
-        .filter(|log| log.address() == policy.contract)
-        .filter_map(|log| Logged::try_from(log).ok());
-    let Some(event) = events.find(|event| event.log_index == anchor.log_index) else {
-        let reason =
-            format!("transaction {} has no event {}", anchor.transaction, anchor.log_index);
-        return refuse("event", reason);
-    };
-    if event.event != Event::Anchored(batch) {
-        return refuse("event", "the chain's event is of another batch than the receipt's".into());
+/// A receipt that agrees with itself.
+struct Claimed<'a> {
+    receipt: &'a Receipt,
+    inclusion: &'a Inclusion,
+    checked: &'a CheckedReceipt,
+}
+
+impl Claim for Claimed<'_> {
+    fn alone(&self) -> &'static str {
+        "the receipt agrees with itself, which anybody's would; no RPC endpoint \
+         given: pass --rpc-url or set RPC_URL, or pin --code-hash and --block-hash if it has a storage proof"
     }
-    if (event.block_number, event.block_hash) != (anchor.block_number, anchor.block_hash) {
-        let reason =
-            format!("the event stands in block {} {}", event.block_number, event.block_hash);
-        return refuse("block", reason);
+
+    fn prove(&self, pins: &Policy) -> Result<BlockHeader, ProofError> {
+        self.receipt.prove(pins).map(|proven| proven.block)
     }
-    // An endpoint may serve the receipts of a block that it has since dropped.
-    match chain.header(anchor.block_number.into()).await? {
-        Some(canonical) if canonical.hash == anchor.block_hash => {}
-        _ => {
+
+    async fn confirm(
+        &self,
+        endpoint: &Endpoint,
+        pins: &Policy,
+    ) -> Result<Result<Reached, Refusal>> {
+        let Claimed { receipt, inclusion, checked } = *self;
+        let refuse = |check, reason: String| Ok(Err(Refusal::new(check, reason)));
+        let chain = &endpoint.chain;
+        let batch = checked.batch;
+        let Inclusion { anchor, path, history, .. } = inclusion;
+        let Some(mined) = chain.receipt(anchor.transaction).await? else {
+            let reason = format!("the chain has no transaction {}", anchor.transaction);
+            return refuse("transaction", reason);
+        };
+        let mut events = mined
+            .inner
+            .logs()
+            .iter()
+            .filter(|log| log.address() == pins.contract)
+            .filter_map(|log| Logged::try_from(log).ok());
+        let Some(event) = events.find(|event| event.log_index == anchor.log_index) else {
+            let reason =
+                format!("transaction {} has no event {}", anchor.transaction, anchor.log_index);
+            return refuse("event", reason);
+        };
+        if event.event != Event::Anchored(batch) {
             return refuse(
-                "block",
-                format!("the chain's block {} is another", anchor.block_number),
+                "event",
+                "the chain's event is of another batch than the receipt's".into(),
             );
         }
-    }
-
-    let under = match inclusion.finality.proof() {
-        None => None,
-        Some(proof) => {
-            let pins = match endpoint.pins(&proof.header, &policy.pins()).await? {
-                Ok(pins) => pins,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            match receipt.prove(&pins) {
-                Ok(proven) => Some(proven.block),
-                Err(error) => return Ok(Err(error.into())),
+        if (event.block_number, event.block_hash) != (anchor.block_number, anchor.block_hash) {
+            let reason =
+                format!("the event stands in block {} {}", event.block_number, event.block_hash);
+            return refuse("block", reason);
+        }
+        // An endpoint may serve the receipts of a block that it has since dropped.
+        match chain.header(anchor.block_number.into()).await? {
+            Some(canonical) if canonical.hash == anchor.block_hash => {}
+            _ => {
+                return refuse(
+                    "block",
+                    format!("the chain's block {} is another", anchor.block_number),
+                );
             }
         }
-    };
-    let level = endpoint.level(anchor.block_number).await;
-    let reached = |refreshed| Ok(Ok(Reached { level, refreshed, under }));
 
-    let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
-    let tenant = batch.tenant;
-    let count =
-        async || chain.heads(&[tenant]).await.map(|heads| heads.first().map_or(0, |it| it.batches));
-    let known = count().await?;
-    if history.batches > known {
-        let reason = format!(
-            "history.batches is {}, the contract has {known} batches of the tenant",
-            history.batches
-        );
-        return refuse("history", reason);
+        let under = match inclusion.finality.proof() {
+            None => None,
+            Some(proof) => match endpoint.prove(self, &proof.header, pins).await? {
+                Ok(block) => Some(block),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let level = endpoint.level(anchor.block_number).await;
+        let reached = |refreshed| Ok(Ok(Reached { level, refreshed, under }));
+
+        let entry = (receipt.entry.seq, receipt.entry.previous, checked.commitment);
+        let tenant = batch.tenant;
+        let count = async || {
+            chain.heads(&[tenant]).await.map(|heads| heads.first().map_or(0, |it| it.batches))
+        };
+        let known = count().await?;
+        if history.batches > known {
+            let reason = format!(
+                "history.batches is {}, the contract has {known} batches of the tenant",
+                history.batches
+            );
+            return refuse("history", reason);
+        }
+        if chain.verify_entry(tenant, entry, &batch, path, &history.path).await? {
+            return reached(false);
+        }
+        // Newer batches may have merged the peak that the path led to.
+        let batches = endpoint.history(tenant, known).await?;
+        let own = usize::try_from(batch.index.get()).ok().and_then(|index| batches.get(index));
+        if own.is_some_and(|own| own.batch != batch) {
+            let reason = "the tenant's own event for this batch index is of another batch".into();
+            return refuse("event", reason);
+        }
+        let commitments: Vec<BatchCommitment> =
+            batches.iter().map(|it| it.batch.commitment()).collect();
+        // Stale is only what was right once: as the history stood when the receipt was made.
+        let HistoryRef { batches, path: claimed } = history;
+        let then = usize::try_from(*batches).ok().and_then(|batches| commitments.get(..batches));
+        let right_then = then.and_then(|then| HistoryMerkle::new(then).path_to_peak(batch.index));
+        if right_then.as_ref() != Some(claimed) {
+            let reason =
+                format!("history.path never led from batch {} to a peak of {batches}", batch.index);
+            return refuse("history", reason);
+        }
+        let Some(present) = HistoryMerkle::new(&commitments).path_to_peak(batch.index) else {
+            bail!("the endpoint has no event of batch {}; try another", batch.index);
+        };
+        if chain.verify_entry(tenant, entry, &batch, path, &present).await? {
+            return reached(true);
+        }
+        // A batch that landed in between leads the path elsewhere.
+        if count().await? != commitments.len() as u64 {
+            bail!("the tenant's history grew while it was read; try again");
+        }
+        refuse(
+            "verifyEntry",
+            "the contract says that this entry is not in the tenant's history".into(),
+        )
     }
-    if chain.verify_entry(tenant, entry, &batch, path, &history.path).await? {
-        return reached(false);
-    }
-    // Newer batches may have merged the peak that the path led to.
-    let batches = endpoint.history(tenant, known).await?;
-    let own = usize::try_from(batch.index.get()).ok().and_then(|index| batches.get(index));
-    if own.is_some_and(|own| own.batch != batch) {
-        let reason = "the tenant's own event for this batch index is of another batch".into();
-        return refuse("event", reason);
-    }
-    let commitments: Vec<BatchCommitment> =
-        batches.iter().map(|it| it.batch.commitment()).collect();
-    // Stale is only what was right once: as the history stood when the receipt was made.
-    let HistoryRef { batches, path: claimed } = history;
-    let then = usize::try_from(*batches).ok().and_then(|batches| commitments.get(..batches));
-    let right_then = then.and_then(|then| HistoryMerkle::new(then).path_to_peak(batch.index));
-    if right_then.as_ref() != Some(claimed) {
-        let reason =
-            format!("history.path never led from batch {} to a peak of {batches}", batch.index);
-        return refuse("history", reason);
-    }
-    let Some(present) = HistoryMerkle::new(&commitments).path_to_peak(batch.index) else {
-        bail!("the endpoint has no event of batch {}; try another", batch.index);
-    };
-    if chain.verify_entry(tenant, entry, &batch, path, &present).await? {
-        return reached(true);
-    }
-    // A batch that landed in between leads the path elsewhere.
-    if count().await? != commitments.len() as u64 {
-        bail!("the tenant's history grew while it was read; try again");
-    }
-    refuse("verifyEntry", "the contract says that this entry is not in the tenant's history".into())
 }

@@ -2,6 +2,7 @@
 //! that is named for it.
 #![allow(clippy::unwrap_used)] // a failed expectation is a failed test
 
+mod adversary;
 mod fuzz;
 mod golden;
 mod level1;

@@ -2,12 +2,13 @@
 
 use std::sync::OnceLock;
 
+use alloy_primitives::B256;
 use cofferdam_core::mirror::{Abi, MIRRORED, MirrorEvent, MirrorTable, Row, Value};
 use sqlx::{
-    AssertSqlSafe, Encode, Postgres, Transaction, Type,
+    Arguments, AssertSqlSafe, Encode, Postgres, Transaction, Type,
     encode::IsNull,
     error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgTypeInfo, types::Oid},
+    postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, types::Oid},
 };
 
 use crate::{Result, StoreError, row::bigint};
@@ -77,8 +78,11 @@ pub(super) struct Column {
 }
 
 impl Column {
-    fn new(kind: Kind) -> Self {
-        Self { kind, count: 0, nulls: false, elements: Vec::new() }
+    /// With room for so many hashes.
+    fn new(kind: Kind, count: usize) -> Self {
+        let longest = if kind == Kind::Bytea { 32 } else { 8 };
+        let elements = Vec::with_capacity(count * (4 + longest));
+        Self { kind, count: 0, nulls: false, elements }
     }
 
     fn null(&mut self) {
@@ -94,8 +98,16 @@ impl Column {
         self.elements.extend_from_slice(bytes);
     }
 
+    /// The same of a length that the compiler knows, as most are: one copy of it.
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.count += 1;
+        self.elements.reserve(4 + N);
+        self.elements.extend_from_slice(&(N as u32).to_be_bytes());
+        self.elements.extend_from_slice(&bytes);
+    }
+
     fn int(&mut self, value: u64) -> Result<()> {
-        self.bytes(&bigint(value, "a number of an event")?.to_be_bytes());
+        self.array(bigint(value, "a number of an event")?.to_be_bytes());
         Ok(())
     }
 
@@ -120,12 +132,12 @@ impl Column {
 
     fn value(&mut self, value: &Value) -> Result<()> {
         match value {
-            Value::Word(word) => self.bytes(word.as_slice()),
-            Value::Address(address) => self.bytes(address.as_slice()),
+            Value::Word(word) => self.array(word.0),
+            Value::Address(address) => self.array(address.into_array()),
             Value::Int(number) => self.int(*number)?,
             Value::Amount(amount) => self.amount(*amount),
-            Value::Bool(truth) => self.bytes(&[u8::from(*truth)]),
-            Value::Selector(selector) => self.bytes(selector),
+            Value::Bool(truth) => self.array([u8::from(*truth)]),
+            Value::Selector(selector) => self.array(*selector),
             Value::Bytes(bytes) => self.bytes(bytes),
         }
         Ok(())
@@ -186,10 +198,11 @@ impl Statement {
         let arrays: Vec<_> = columns
             .iter()
             .enumerate()
-            .map(|(n, (_, kind))| format!("${}::{}[]", n + 2, kind.name()))
+            .map(|(n, (_, kind))| format!("unnest(${}::{}[])", n + 2, kind.name()))
             .collect();
+        // In step with each other, and without a copy of all of them in between as there is of a FROM.
         let sql = format!(
-            "INSERT INTO cofferdam.{} (chain_id, {}) SELECT $1, u.* FROM UNNEST({}) u",
+            "INSERT INTO cofferdam.{} (chain_id, {}) SELECT $1, {}",
             table.name(),
             names.join(", "),
             arrays.join(", ")
@@ -205,52 +218,79 @@ impl Statement {
     }
 }
 
-/// Writes rows, all tables in one statement each, with the nodes that each row completes.
-pub(super) async fn insert(
-    tx: &mut Transaction<'static, Postgres>,
+/// The rows of one table, as they are sent.
+#[derive(Debug)]
+pub(super) struct Insert {
+    sql: &'static str,
+    arguments: PgArguments,
+}
+
+/// Rows, table by table, and the nodes that each batch completes, in the order of the batches.
+pub(super) fn inserts(
     chain: i64,
     rows: &[Row],
-    nodes: &[Option<Vec<u8>>],
-) -> Result<u64> {
-    let mut written = 0;
+    nodes: Vec<Option<Vec<B256>>>,
+) -> Result<Vec<Insert>> {
+    let mut nodes = nodes.into_iter();
+    let mut inserts = vec![];
     for table in MirrorTable::ALL {
+        let of_table = rows.iter().filter(|row| row.event.table == table);
+        let mut of_table: Vec<_> = of_table
+            .map(|row| (row, (table == MirrorTable::Anchored).then(|| nodes.next()?).flatten()))
+            .collect();
+        if of_table.is_empty() {
+            continue;
+        }
+        // Those of one tenant lie next to each other in the key's index.
+        of_table.sort_by_key(|(row, _)| row.tenant);
         let statement = Statement::of(table);
-        let mut columns: Vec<Column> = vec![];
-        for (row, nodes) in rows.iter().zip(nodes).filter(|(row, _)| row.event.table == table) {
-            if columns.is_empty() {
-                columns = statement.columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
-            }
+        let columns = statement.columns.iter();
+        let mut columns: Vec<_> =
+            columns.map(|(_, kind)| Column::new(*kind, of_table.len())).collect();
+        for (row, nodes) in of_table {
             push(&mut columns, statement, row)?;
             if let (MirrorTable::Anchored, Some(column)) = (table, columns.last_mut()) {
                 match nodes {
-                    Some(nodes) => column.bytes(nodes),
+                    Some(nodes) => column.bytes(&nodes.concat()),
                     None => column.null(),
                 }
             }
         }
-        if columns.is_empty() {
-            continue;
-        }
-        // Made of this program's own names alone.
-        let mut query = sqlx::query(AssertSqlSafe(statement.sql.as_str())).bind(chain);
-        for column in columns {
-            query = query.bind(column);
-        }
-        let done = query.execute(&mut **tx).await.map_err(StoreError::database("mirror events"))?;
-        written += done.rows_affected();
+        inserts.push(Insert::new(&statement.sql, chain, columns)?);
     }
-    Ok(written)
+    Ok(inserts)
+}
+
+impl Insert {
+    fn new(sql: &'static str, chain: i64, columns: Vec<Column>) -> Result<Self> {
+        let encode = |error| StoreError::database("encode events")(sqlx::Error::Encode(error));
+        let mut arguments = PgArguments::default();
+        arguments.reserve(1 + columns.len(), columns.iter().map(Column::size_hint).sum());
+        arguments.add(chain).map_err(encode)?;
+        for column in columns {
+            arguments.add(column).map_err(encode)?;
+        }
+        Ok(Self { sql, arguments })
+    }
+
+    /// Writes them; returns how many there were.
+    pub(super) async fn execute(self, tx: &mut Transaction<'static, Postgres>) -> Result<u64> {
+        // Made of this program's own names alone.
+        let query = sqlx::query_with(AssertSqlSafe(self.sql), self.arguments);
+        let done = query.execute(&mut **tx).await.map_err(StoreError::database("mirror events"))?;
+        Ok(done.rows_affected())
+    }
 }
 
 fn push(columns: &mut [Column], statement: &Statement, row: &Row) -> Result<()> {
     let at = &row.position;
     let (common, own) = columns.split_at_mut(COMMON.len());
     if let [tenant, number, hash, time, transaction, index] = common {
-        tenant.bytes(row.tenant.as_slice());
+        tenant.array(row.tenant.0);
         number.int(at.block_number)?;
-        hash.bytes(at.block_hash.as_slice());
+        hash.array(at.block_hash.0);
         time.int(row.time)?;
-        transaction.bytes(at.tx_hash.as_slice());
+        transaction.array(at.tx_hash.0);
         index.int(at.log_index)?;
     }
     let of_event = MIRRORED.iter().position(|event| std::ptr::eq(event, row.event));

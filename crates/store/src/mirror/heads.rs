@@ -1,14 +1,18 @@
 //! How far each tenant's counters are mirrored, and what must come next.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, map::B256Map};
 use cofferdam_core::{
-    Batch, BatchIndex, History, Seq,
+    Batch, BatchIndex, History, Seq, batch_commitments,
     mirror::{MirrorTable, Row, Value},
 };
 use sqlx::{Postgres, Transaction, postgres::PgRow};
 
+use super::columns::{self, Insert};
 use crate::{
     AnchoredEvent, Result, StoreError,
     row::{RowExt, bigint},
@@ -53,8 +57,8 @@ pub struct Hole {
 }
 
 impl MirrorHead {
-    /// Counts a row; returns the nodes of the history that it completes, where the history is known.
-    fn advance(&mut self, row: &Row) -> Result<Option<Vec<u8>>> {
+    /// Counts a row, which is of this batch if it is one. The history does not grow yet.
+    fn advance(&mut self, row: &Row, batch: Option<&Batch>) -> Result<()> {
         let hole = |table, expected, found| {
             let block_number = row.position.block_number;
             StoreError::Hole(Hole { tenant: self.tenant, table, expected, found, block_number })
@@ -63,21 +67,16 @@ impl MirrorHead {
         let table = row.event.table;
         let (next, found) = match table {
             MirrorTable::Anchored => {
-                let event = AnchoredEvent::try_from(row)?;
-                let Batch { index, first_seq, count, .. } = event.batch();
-                if index.get() != self.batches {
-                    return Err(hole(table, self.batches, index.get()));
+                let Some(batch) = batch else { return Ok(()) };
+                if batch.index.get() != self.batches {
+                    return Err(hole(table, self.batches, batch.index.get()));
                 }
-                if first_seq.get() != self.entries {
-                    return Err(hole(table, self.entries, first_seq.get()));
+                if batch.first_seq.get() != self.entries {
+                    return Err(hole(table, self.entries, batch.first_seq.get()));
                 }
                 self.batches += 1;
-                self.entries = self.entries.saturating_add(count);
-                let Some(history) = &mut self.history else { return Ok(None) };
-                let commitment = event.batch().commitment();
-                let completed = history.completed(commitment);
-                history.append(commitment).map_err(|_| hole(table, 0, 0))?;
-                return Ok(Some(completed.concat()));
+                self.entries = self.entries.saturating_add(batch.count);
+                return Ok(());
             }
             MirrorTable::AnchorerSet => (&mut self.anchorers, counter("nonce")?),
             // A version of 1 is the first: what comes after n is n + 1.
@@ -85,10 +84,9 @@ impl MirrorHead {
             MirrorTable::Scopes => (&mut self.scopes, counter("event_index")?),
             MirrorTable::Described => (&mut self.agent_events, counter("agent_nonce")?),
             MirrorTable::AccountEvents => (&mut self.account_events, counter("event_index")?),
-            MirrorTable::Skipped => return Ok(None),
+            MirrorTable::Skipped => return Ok(()),
         };
-        step(next, found).map_err(|expected| hole(table, expected, found))?;
-        Ok(None)
+        step(next, found).map_err(|expected| hole(table, expected, found))
     }
 }
 
@@ -101,73 +99,92 @@ fn step(next: &mut u64, found: u64) -> Result<(), u64> {
     Ok(())
 }
 
-/// The heads of all tenants that some rows touch, and which of them are registered here.
+/// Where the counters stand of the tenants that were met, while one range of blocks is counted after another.
+/// They are the mirror's own as long as nothing but these ranges is written to it.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
-    heads: BTreeMap<B256, (MirrorHead, bool)>,
+pub struct Counters {
+    heads: B256Map<MirrorHead>,
 }
 
-impl Heads {
-    /// Reads them.
-    pub(super) async fn of(
-        tx: &mut Transaction<'static, Postgres>,
-        chain: i64,
-        rows: &[Row],
-    ) -> Result<Self> {
-        let mut heads = BTreeMap::new();
+/// Rows that go on where the counters stood, ready to be written.
+#[derive(Debug)]
+pub struct Counted {
+    pub(super) rows: Arc<Vec<Row>>,
+    pub(super) inserts: Vec<Insert>,
+    /// Where the counters of all tenants that they touch stand behind them.
+    pub(super) heads: Vec<MirrorHead>,
+}
+
+impl Counted {
+    /// The rows, in the chain's order.
+    pub fn rows(&self) -> Arc<Vec<Row>> {
+        self.rows.clone()
+    }
+}
+
+impl Counters {
+    /// How many tenants' they are.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether there are none")]
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The tenants that some rows touch.
+    fn touched(rows: &[Row]) -> BTreeSet<B256> {
+        let mut touched = BTreeSet::new();
         let (mut last, counted) =
             (B256::ZERO, |row: &&Row| row.event.table != MirrorTable::Skipped);
         for row in rows.iter().filter(counted) {
             // Most often several of one tenant follow each other.
             if row.tenant != last {
-                heads.entry(row.tenant).or_default();
+                touched.insert(row.tenant);
                 last = row.tenant;
             }
-            if let Some(agent) = row.forfeiter() {
-                heads.entry(agent.into_word()).or_default();
-            }
+            touched.extend(row.forfeiter().map(|agent| agent.into_word()));
         }
-        let mut this = Self { heads };
-        if this.heads.is_empty() {
-            return Ok(this);
-        }
+        touched
+    }
+
+    /// Reads those of tenants that were not met yet.
+    async fn read(
+        &mut self,
+        tx: &mut Transaction<'static, Postgres>,
+        chain: i64,
+        tenants: &[B256],
+    ) -> Result<()> {
         let found = sqlx::query(
-            "SELECT u.tenant_id, t.tenant_id IS NOT NULL AS registered, h.tenant_id IS NOT NULL AS known, \
-                 h.batches, h.entries, h.peaks, h.anchorers, h.policies, h.scopes, h.agent_events, \
-                 h.account_events \
-             FROM UNNEST($2::bytea[]) AS u(tenant_id) \
-             LEFT JOIN cofferdam.mirror_heads h ON h.tenant_id = u.tenant_id AND h.chain_id = $1 \
-             LEFT JOIN cofferdam.tenants t ON t.tenant_id = u.tenant_id AND t.chain_id = $1",
+            "SELECT tenant_id, batches, entries, peaks, anchorers, policies, scopes, agent_events, account_events \
+             FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])",
         )
         .bind(chain)
-        .bind(this.heads.keys().map(B256::as_slice).collect::<Vec<_>>())
+        .bind(tenants.iter().map(B256::as_slice).collect::<Vec<_>>())
         .fetch_all(&mut **tx)
         .await
         .map_err(StoreError::database("read the mirror's counters"))?;
-        for row in found {
-            let tenant = row.hash("tenant_id")?;
-            let head = match row.value("known")? {
-                true => head(&row)?,
-                false => {
-                    MirrorHead { tenant, history: Some(History::new()), ..MirrorHead::default() }
-                }
-            };
-            this.heads.insert(tenant, (head, row.value("registered")?));
+        for tenant in tenants.iter().copied() {
+            let new = MirrorHead { tenant, history: Some(History::new()), ..MirrorHead::default() };
+            self.heads.insert(tenant, new);
         }
-        Ok(this)
+        for row in found {
+            let head = head(&row)?;
+            self.heads.insert(head.tenant, head);
+        }
+        Ok(())
     }
 
-    /// Counts rows, in the chain's order; returns the nodes of its tenant's history that each completes,
-    /// where they are known.
-    pub(super) fn advance(&mut self, rows: &[Row]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut nodes = Vec::with_capacity(rows.len());
-        for row in rows {
-            nodes.push(match self.heads.get_mut(&row.tenant) {
-                Some((head, _)) => head.advance(row)?,
-                None => None,
-            });
+    /// Counts rows, in the chain's order.
+    fn count(&mut self, chain: i64, rows: Vec<Row>, touched: &BTreeSet<B256>) -> Result<Counted> {
+        let batches = rows.iter().filter(|row| row.event.table == MirrorTable::Anchored);
+        let batches = batches.map(|row| Ok(AnchoredEvent::try_from(row)?.batch()));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        let mut next = batches.iter();
+        for row in &rows {
+            let batch = (row.event.table == MirrorTable::Anchored).then(|| next.next()).flatten();
+            if let Some(head) = self.heads.get_mut(&row.tenant) {
+                head.advance(row, batch)?;
+            }
             let Some(agent) = row.forfeiter() else { continue };
-            if let Some((head, _)) = self.heads.get_mut(&agent.into_word()) {
+            if let Some(head) = self.heads.get_mut(&agent.into_word()) {
                 let column = "agent_nonce";
                 let found = row.int(column).ok_or(StoreError::Corrupt { column })?;
                 let table = MirrorTable::Described;
@@ -177,53 +194,116 @@ impl Heads {
                 })?;
             }
         }
+        let nodes = self.grow(&batches)?;
+        let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
+        let inserts = columns::inserts(chain, &rows, nodes)?;
+        Ok(Counted { rows: rows.into(), inserts, heads })
+    }
+
+    /// Lets the histories grow by these batches. Returns, for each, the nodes that it completes, where the
+    /// history is known.
+    fn grow(&mut self, batches: &[Batch]) -> Result<Vec<Option<Vec<B256>>>> {
+        let commitments = batch_commitments(batches);
+        let mut order: Vec<usize> = (0..batches.len()).collect();
+        order.sort_by_key(|at| batches[*at].tenant);
+        let sorted: Vec<_> = order.iter().map(|at| commitments[*at]).collect();
+        let (mut of_tenant, mut start) = (B256Map::default(), 0);
+        for some in order.chunk_by(|a, b| batches[*a].tenant == batches[*b].tenant) {
+            of_tenant.insert(batches[some[0]].tenant.as_b256(), start..start + some.len());
+            start += some.len();
+        }
+        let known = self.heads.iter_mut().filter_map(|(tenant, head)| {
+            Some((head.history.as_mut()?, of_tenant.get(tenant)?.clone()))
+        });
+        let (histories, ranges): (Vec<_>, Vec<_>) = known.unzip();
+        let mut growing: Vec<_> = histories
+            .into_iter()
+            .zip(&ranges)
+            .map(|(history, range)| (history, &sorted[range.clone()]))
+            .collect();
+        let completed = History::append_together(&mut growing);
+        let completed = completed.map_err(|_| StoreError::Corrupt { column: "peaks" })?;
+        let mut nodes = vec![None; batches.len()];
+        for (range, completed) in ranges.into_iter().zip(completed) {
+            for (at, of_batch) in order[range].iter().zip(completed) {
+                nodes[*at] = Some(of_batch);
+            }
+        }
         Ok(nodes)
     }
 
-    /// Whether somebody registered this tenant here.
-    pub(super) fn is_registered(&self, tenant: &B256) -> bool {
-        self.heads.get(tenant).is_some_and(|(_, registered)| *registered)
-    }
-
-    /// Writes them back.
-    pub(super) async fn store(
-        &self,
+    /// Counts rows, in the chain's order, from where the counters stand in this transaction if they are of
+    /// tenants that were not met yet.
+    pub(super) async fn count_in(
+        &mut self,
         tx: &mut Transaction<'static, Postgres>,
         chain: i64,
-    ) -> Result<()> {
-        if self.heads.is_empty() {
-            return Ok(());
+        rows: Vec<Row>,
+    ) -> Result<Counted> {
+        let touched = Self::touched(&rows);
+        let unmet = touched.iter().filter(|tenant| !self.heads.contains_key(*tenant));
+        let unmet: Vec<_> = unmet.copied().collect();
+        if !unmet.is_empty() {
+            self.read(tx, chain, &unmet).await?;
         }
-        let heads = || self.heads.values().map(|(head, _)| head);
-        let numbers = |of: fn(&MirrorHead) -> u64| {
-            heads().map(|head| bigint(of(head), "a counter")).collect::<Result<Vec<i64>>>()
-        };
-        let peaks: Vec<_> = heads().map(|head| head.history.as_ref().map(peaks)).collect();
-        sqlx::query(
-            "INSERT INTO cofferdam.mirror_heads AS h (chain_id, tenant_id, batches, entries, peaks, \
-                 anchorers, policies, scopes, agent_events, account_events) \
-             SELECT $1, u.* FROM UNNEST($2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], \
-                 $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) u \
-             ON CONFLICT (tenant_id, chain_id) DO UPDATE SET batches = excluded.batches, \
-                 entries = excluded.entries, peaks = excluded.peaks, anchorers = excluded.anchorers, \
-                 policies = excluded.policies, scopes = excluded.scopes, \
-                 agent_events = excluded.agent_events, account_events = excluded.account_events",
-        )
-        .bind(chain)
-        .bind(self.heads.keys().map(B256::as_slice).collect::<Vec<_>>())
-        .bind(numbers(|head| head.batches)?)
-        .bind(numbers(|head| head.entries)?)
-        .bind(peaks)
-        .bind(numbers(|head| head.anchorers)?)
-        .bind(numbers(|head| head.policies)?)
-        .bind(numbers(|head| head.scopes)?)
-        .bind(numbers(|head| head.agent_events)?)
-        .bind(numbers(|head| head.account_events)?)
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::database("write the mirror's counters"))?;
-        Ok(())
+        self.count(chain, rows, &touched)
     }
+}
+
+/// Writes counters back.
+pub(super) async fn store(
+    tx: &mut Transaction<'static, Postgres>,
+    chain: i64,
+    heads: &[MirrorHead],
+) -> Result<()> {
+    if heads.is_empty() {
+        return Ok(());
+    }
+    let numbers = |of: fn(&MirrorHead) -> u64| {
+        heads.iter().map(|head| bigint(of(head), "a counter")).collect::<Result<Vec<i64>>>()
+    };
+    let peaks: Vec<_> = heads.iter().map(|head| head.history.as_ref().map(peaks)).collect();
+    sqlx::query(
+        "INSERT INTO cofferdam.mirror_heads AS h (chain_id, tenant_id, batches, entries, peaks, \
+             anchorers, policies, scopes, agent_events, account_events) \
+         SELECT $1, u.* FROM UNNEST($2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], \
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) u \
+         ON CONFLICT (tenant_id, chain_id) DO UPDATE SET batches = excluded.batches, \
+             entries = excluded.entries, peaks = excluded.peaks, anchorers = excluded.anchorers, \
+             policies = excluded.policies, scopes = excluded.scopes, \
+             agent_events = excluded.agent_events, account_events = excluded.account_events",
+    )
+    .bind(chain)
+    .bind(heads.iter().map(|head| head.tenant.as_slice()).collect::<Vec<_>>())
+    .bind(numbers(|head| head.batches)?)
+    .bind(numbers(|head| head.entries)?)
+    .bind(peaks)
+    .bind(numbers(|head| head.anchorers)?)
+    .bind(numbers(|head| head.policies)?)
+    .bind(numbers(|head| head.scopes)?)
+    .bind(numbers(|head| head.agent_events)?)
+    .bind(numbers(|head| head.account_events)?)
+    .execute(&mut **tx)
+    .await
+    .map_err(StoreError::database("write the mirror's counters"))?;
+    Ok(())
+}
+
+/// Which of these tenants somebody registered here.
+pub(super) async fn registered(
+    tx: &mut Transaction<'static, Postgres>,
+    chain: i64,
+    heads: &[MirrorHead],
+) -> Result<HashSet<B256>> {
+    let rows = sqlx::query(
+        "SELECT tenant_id FROM cofferdam.tenants WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])",
+    )
+    .bind(chain)
+    .bind(heads.iter().map(|head| head.tenant.as_slice()).collect::<Vec<_>>())
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(StoreError::database("read who is registered"))?;
+    rows.iter().map(|row| row.hash("tenant_id")).collect()
 }
 
 /// Live peaks as they are stored.

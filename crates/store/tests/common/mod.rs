@@ -8,8 +8,8 @@ use cofferdam_core::{
 };
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    AnchoredEvent, Checkpoint, DatabaseUrl, Leadership, LogPosition, NewEntry, PolicyTerms,
-    SealedBatch, Sealer, Sequencer, Submission, migrate,
+    AnchoredEvent, Applied, Checkpoint, Counters, DatabaseUrl, Leadership, LogPosition, Mirror,
+    NewEntry, PolicyTerms, SealedBatch, Sealer, Sequencer, StoreError, Submission, migrate,
 };
 use futures::TryStreamExt;
 
@@ -51,6 +51,18 @@ impl Database {
 
 pub(crate) async fn connect(url: &str) -> sqlx::PgConnection {
     <sqlx::PgConnection as sqlx::Connection>::connect(url).await.expect("a connection")
+}
+
+/// Counts rows and mirrors them.
+pub(crate) async fn apply(
+    mirror: &Mirror,
+    from: Option<Checkpoint>,
+    to: Checkpoint,
+    blocks: &[(u64, B256)],
+    rows: &[Row],
+) -> Result<Applied, StoreError> {
+    let counted = mirror.count(&mut Counters::default(), rows.to_vec()).await?;
+    mirror.apply(from, to, blocks, counted).await
 }
 
 pub(crate) fn tenant(byte: u8) -> TenantId {

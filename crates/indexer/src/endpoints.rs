@@ -1,0 +1,112 @@
+//! All endpoints of a chain: one after another, each left alone for a while after it refused.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use cofferdam_contracts::{Chain, ChainError, Expected, RpcUrl};
+
+use crate::{
+    IndexError, Refusal,
+    endpoint::{Endpoint, LONGEST_REST, SHORTEST_REST},
+    refusal::EndpointError,
+};
+
+/// How often all endpoints are tried before an error is told.
+const ROUNDS: u32 = 5;
+
+/// All endpoints, of which one is asked first until it refuses.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    all: Arc<[Arc<Endpoint>]>,
+    first: Arc<AtomicUsize>,
+}
+
+impl Endpoints {
+    /// These endpoints of the chain that `chain` was checked to be on. The first must be there.
+    pub fn new(chain: &Chain, others: Vec<RpcUrl>) -> Result<Self, ChainError> {
+        let expected = Expected {
+            chain_id: Some(chain.chain_id()),
+            contract: Some(chain.contract()),
+            ..Expected::default()
+        };
+        let first = Endpoint::of(chain, expected)?;
+        let others = others.into_iter().map(|url| Endpoint::new(url, expected));
+        let all = std::iter::once(Ok(first)).chain(others);
+        let all = all.map(|endpoint| endpoint.map(Arc::new)).collect::<Result<_, _>>()?;
+        Ok(Self { all, first: Arc::default() })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Asks another one first from now on.
+    pub(crate) fn rotate(&self) {
+        self.first.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks one after another until one answers. A range that is too long is told at once: another
+    /// endpoint's limit is no other one.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        question: impl Fn(Arc<Endpoint>) -> F,
+    ) -> Result<T, IndexError>
+    where
+        F: Future<Output = Result<T, IndexError>>,
+    {
+        let mut round = 0;
+        loop {
+            let first = self.first.load(Ordering::Relaxed);
+            let (mut wait, mut last) = (LONGEST_REST, None);
+            for n in 0..self.all.len() {
+                let endpoint = &self.all[(first + n) % self.all.len()];
+                if let Some(until) = endpoint.rest().until
+                    && let Some(left) = until.checked_duration_since(Instant::now())
+                {
+                    wait = wait.min(left);
+                    continue;
+                }
+                let error = match question(endpoint.clone()).await {
+                    Ok(answer) => {
+                        endpoint.answered();
+                        return Ok(answer);
+                    }
+                    Err(error) => error,
+                };
+                let after = match &error {
+                    IndexError::Endpoint(EndpointError { refusal, .. }) => match refusal {
+                        Refusal::TooLong => return Err(error),
+                        Refusal::TooMany(after) => *after,
+                        _ => None,
+                    },
+                    IndexError::Chain(_) => None,
+                    // The chain moved: that is nobody's refusal.
+                    IndexError::Moving { .. } => {
+                        last = Some(error);
+                        continue;
+                    }
+                    _ => return Err(error),
+                };
+                tracing::debug!(%error, "an endpoint refused");
+                endpoint.refuse(after);
+                wait = wait.min(endpoint.rest().until.map_or(SHORTEST_REST, |until| {
+                    until.saturating_duration_since(Instant::now())
+                }));
+                last = Some(error);
+            }
+            round += 1;
+            if let Some(error) =
+                last.filter(|error| round >= ROUNDS || matches!(error, IndexError::Moving { .. }))
+            {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
