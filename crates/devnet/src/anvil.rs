@@ -68,8 +68,11 @@ impl Anvil {
             // The state survives a crash up to the last of these seconds.
             args.extend(["--state-interval".into(), "5".into()]);
         }
+        // Old states that it swaps out: it would leave them in the user's home when it is killed.
+        let states = data.join("anvil-states");
+        args.extend(["--cache-path".into(), states.display().to_string()]);
         args.extend(options.args.iter().cloned());
-        let leash = LeashOptions { signal: "INT", scratch: None, user: None, log: &log };
+        let leash = LeashOptions { signal: "INT", scratch: Some(&states), user: None, log: &log };
         let anvil = toolchain.foundry("anvil")?;
         let mut leash =
             Leash::start(&anvil, &args, &leash).map_err(DevnetError::io("cannot run", &anvil))?;

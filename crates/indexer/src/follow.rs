@@ -34,8 +34,6 @@ struct Ready {
     to: Checkpoint,
     blocks: Vec<(u64, B256)>,
     counted: Counted,
-    /// Whether another range follows that makes this one durable too.
-    ahead: bool,
 }
 
 /// A range that is being written.
@@ -105,14 +103,9 @@ impl Indexer {
             if let Some(range) = writing.take() {
                 self.written(range, progress).await?;
             }
-            let Some(Ready { to, blocks, counted, ahead }) = next? else { return Ok(at) };
+            let Some(Ready { to, blocks, counted }) = next? else { return Ok(at) };
             let (mirror, from, rows) = (self.mirror.clone(), at, counted.rows());
-            let task = tokio::spawn(async move {
-                match ahead {
-                    true => mirror.apply_ahead(from, to, &blocks, counted).await,
-                    false => mirror.apply(from, to, &blocks, counted).await,
-                }
-            });
+            let task = tokio::spawn(async move { mirror.apply(from, to, &blocks, counted).await });
             writing = Some(Writing { to, rows, task });
             at = Some(to);
         }
@@ -128,10 +121,11 @@ impl Indexer {
         let Some(part) = ranges.next().await? else { return Ok(None) };
         let (to, blocks) = (checkpoint(part.to), self.tied(at, &part)?);
         // The last one, and what may still change, is on the disk when it is said to be mirrored.
-        let ahead = part.links.is_empty() && to.number < ranges.tags.head.number;
+        let is_followed = part.links.is_empty() && to.number < ranges.tags.head.number;
         let counted = self.mirror.count(counters, part.rows).await;
         let counted = counted.map_err(|error| self.seen(error))?;
-        Ok(Some(Ready { to, blocks, counted, ahead }))
+        let counted = if is_followed { counted.followed() } else { counted };
+        Ok(Some(Ready { to, blocks, counted }))
     }
 
     /// Waits until a range is written.

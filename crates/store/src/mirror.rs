@@ -100,35 +100,12 @@ impl Mirror {
         blocks: &[(u64, B256)],
         counted: Counted,
     ) -> Result<Applied> {
-        self.apply_range(from, to, blocks, counted, false).await
-    }
-
-    /// The same of a range that another one follows: does not wait until it is on the disk. If the database
-    /// crashes before it is, the range is gone with its checkpoint, and is mirrored again.
-    pub async fn apply_ahead(
-        &self,
-        from: Option<Checkpoint>,
-        to: Checkpoint,
-        blocks: &[(u64, B256)],
-        counted: Counted,
-    ) -> Result<Applied> {
-        self.apply_range(from, to, blocks, counted, true).await
-    }
-
-    async fn apply_range(
-        &self,
-        from: Option<Checkpoint>,
-        to: Checkpoint,
-        blocks: &[(u64, B256)],
-        counted: Counted,
-        ahead: bool,
-    ) -> Result<Applied> {
         if let Some(from) = from.filter(|from| to.number < from.number) {
             let why = "a range goes forward; a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
         let mut tx = self.handle.begin().await?;
-        if ahead {
+        if counted.is_followed {
             sqlx::query("SET LOCAL synchronous_commit = off")
                 .execute(&mut *tx)
                 .await

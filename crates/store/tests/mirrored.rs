@@ -166,9 +166,9 @@ async fn ranges_that_were_counted_ahead_are_what_they_are_one_by_one() {
     let first = mirror.count(&mut counters, range(1)).await.expect("counted");
     let second = mirror.count(&mut counters, range(2)).await.expect("counted");
     assert_eq!(counters.len(), 2);
-    mirror.apply_ahead(None, block(1), &[], first).await.expect("applied");
+    mirror.apply(None, block(1), &[], first.followed()).await.expect("applied");
     let third = mirror.count(&mut counters, range(3)).await.expect("counted");
-    mirror.apply_ahead(Some(block(1)), block(2), &[], second).await.expect("applied");
+    mirror.apply(Some(block(1)), block(2), &[], second.followed()).await.expect("applied");
     mirror.apply(Some(block(2)), block(3), &[], third).await.expect("applied");
     for (byte, anchorers) in [(1, 3), (2, 3), (3, 1)] {
         let heads = mirror.heads_of(&[tenant(byte).as_b256()]).await.expect("heads");

@@ -21,7 +21,7 @@ async fn anchor(database: &Database, mirror: &Mirror, of: u8, ids: std::ops::Ran
     let at = mirror.checkpoint().await.expect("read");
     let next = block(at.map_or(1, |at| at.number + 1));
     let rows = [anchored_row(anchored(&batch, next.number, 0))];
-    apply(&mirror, at, next, &[(next.number, next.hash)], &rows).await.expect("mirrored");
+    apply(mirror, at, next, &[(next.number, next.hash)], &rows).await.expect("mirrored");
 }
 
 #[tokio::test]

@@ -432,6 +432,26 @@ async fn an_endpoint_that_lags_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn a_chain_that_ends_below_the_mirror_is_followed_down_only_in_time() {
+    let ground = Ground::start(32).await;
+    history(&ground).await;
+    ground.mine(3).await;
+    let mirrored = ground.mirror(vec![]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    let before = mirrored.contents(&ground).await;
+    ground.rpc("anvil_rollback", json!([4])).await;
+    let patient = mirrored.indexer.clone().with_patience(Duration::from_secs(3_600));
+    for _ in 0..2 {
+        let error = patient.catch_up().await.expect_err("behind");
+        assert!(matches!(error, IndexError::Lagging { .. }), "{error}");
+    }
+    assert!(mirrored.contents(&ground).await == before, "nothing was taken back");
+    let done = mirrored.indexer.catch_up().await.expect("followed down");
+    assert_eq!((done.block, done.rewound), (ground.head().await, true));
+    is_whole(&mirrored, &ground).await;
+}
+
+#[tokio::test]
 async fn contracts_that_went_with_a_reorg_are_mirrored_where_they_come_again() {
     let ground = Ground::start(32).await;
     let deployed = ground.head().await;

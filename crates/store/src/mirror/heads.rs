@@ -113,9 +113,16 @@ pub struct Counted {
     pub(super) inserts: Vec<Insert>,
     /// Where the counters of all tenants that they touch stand behind them.
     pub(super) heads: Vec<MirrorHead>,
+    pub(super) is_followed: bool,
 }
 
 impl Counted {
+    /// Says that another range follows, so that nobody waits until this one is on the disk. If the database
+    /// crashes before it is, the range is gone with its checkpoint, and is mirrored again.
+    pub fn followed(self) -> Self {
+        Self { is_followed: true, ..self }
+    }
+
     /// The rows, in the chain's order.
     pub fn rows(&self) -> Arc<Vec<Row>> {
         self.rows.clone()
@@ -197,7 +204,7 @@ impl Counters {
         let nodes = self.grow(&batches)?;
         let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
         let inserts = columns::inserts(chain, &rows, nodes)?;
-        Ok(Counted { rows: rows.into(), inserts, heads })
+        Ok(Counted { rows: rows.into(), inserts, heads, is_followed: false })
     }
 
     /// Lets the histories grow by these batches. Returns, for each, the nodes that it completes, where the
