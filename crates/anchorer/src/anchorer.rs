@@ -25,7 +25,7 @@ mod post;
 
 /// How long a round waits for its transactions.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How long to wait between the steps of a round: doubled from the first to the second.
+/// How long to wait between the steps of a round: doubled from the first to the second while nothing is mined.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a step may go on after it was told to stop; it can be cut off anywhere.
 const GRACE: Duration = Duration::from_secs(2);
@@ -156,8 +156,12 @@ impl Anchorer {
         let mut flush = flush;
         loop {
             report.troubled.clear();
+            let posted = report.posted.len();
             let left = self.step(ledger, flush, &mut report).await?;
             flush = false;
+            if report.posted.len() > posted {
+                pause = PAUSE.0;
+            }
             match left {
                 Left { open: 0, waiting: None } => return Ok(report),
                 Left { open: 0, waiting: Some(what) } => return Err(AnchorError::Waiting(what)),

@@ -2,8 +2,8 @@
 
 use alloy::{eips::BlockNumberOrTag, primitives::keccak256};
 use cofferdam_contracts::Chain;
-use cofferdam_core::{BundleProof, Finality, Policy, Receipt};
-use cofferdam_store::TenantTx;
+use cofferdam_core::{BatchIndex, BundleProof, Finality, Policy, Receipt};
+use cofferdam_store::{Checkpoint, TenantTx};
 use eyre::{Result, WrapErr, bail};
 use tracing::warn;
 
@@ -46,24 +46,24 @@ pub(crate) async fn settle(
         }
         None => {}
     }
-    match kept(chain, receipt, tx).await? {
-        Some(proof) => prove(receipt, &proof, tx)
+    let Some(inclusion) = &receipt.inclusion else { return Ok(()) };
+    match kept(chain, inclusion.batch.index, tx).await? {
+        Some((_, proof)) => prove(receipt, &proof, tx)
             .await
             .wrap_err("what the daemon kept as proven is not what was anchored"),
         None => Ok(()),
     }
 }
 
-/// The proof that the daemon kept, if it says something of the receipt's batch and a node, where there is
-/// one, has its block.
-async fn kept(
+/// The proof that the daemon kept, and its block, if it says something of this batch and a node, where there
+/// is one, has that block.
+pub(crate) async fn kept(
     chain: Option<&Chain>,
-    receipt: &Receipt,
+    batch: BatchIndex,
     tx: &mut TenantTx,
-) -> Result<Option<BundleProof>> {
-    let Some(inclusion) = &receipt.inclusion else { return Ok(None) };
+) -> Result<Option<(Checkpoint, BundleProof)>> {
     let Some((at, proof)) = tx.kept_proof().await? else { return Ok(None) };
-    if proof.claimed_head().batches <= inclusion.batch.index.get() {
+    if proof.claimed_head().batches <= batch.get() {
         return Ok(None);
     }
     if let Some(chain) = chain {
@@ -73,7 +73,7 @@ async fn kept(
             return Ok(None);
         }
     }
-    Ok(Some(proof))
+    Ok(Some((at, proof)))
 }
 
 /// Puts a proof into a receipt, with the path for the size of the history that is proven, and demands that

@@ -47,6 +47,7 @@ mod proofs;
 mod reader;
 mod roles;
 mod row;
+mod rules;
 mod scram;
 mod seal_queue;
 mod sealer;
@@ -72,6 +73,7 @@ pub use mirror::{Applied, Counted, Counters, Hole, Mirror, MirrorHead, MirrorSta
 pub use policies::{PolicyStage, PolicyTerms, Submission, SubmitPolicy, WaitingPolicy};
 pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
+pub use rules::Rules;
 pub use sealer::{Sealer, Totals};
 pub use sequencer::{AddTenant, Sequencer};
 pub use tamper::{Kept, flip_kept, flip_one_bit};

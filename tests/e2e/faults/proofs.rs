@@ -1,15 +1,29 @@
 //! A node forgets the state that a receipt's proof is made of; the daemon kept it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fs::File,
+    sync::atomic::AtomicU64,
+    time::{Duration, SystemTime},
+};
 
 use alloy::{
-    primitives::{Bytes, keccak256},
+    primitives::{
+        Address, B256, Bytes,
+        aliases::{U48, U80, U96},
+        keccak256,
+    },
     providers::Provider,
+    sol_types::SolCall,
 };
 use cofferdam_anchorer::{Keeper, Kept};
-use cofferdam_contracts::{Chain, Expected};
+use cofferdam_contracts::{
+    Chain, Expected, IMCPAgentRegistry, IPolicyRegistry, MCPAgentRegistry, PolicyRegistry,
+    deployment::Deployment,
+};
+use cofferdam_core::TenantId;
 use cofferdam_store::{Finality, Sealer};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::{
     rpc::Fault,
@@ -35,6 +49,7 @@ async fn a_receipt_is_proven_by_what_was_kept_once_the_node_has_forgotten() {
         [&json!("final"), &json!(["proofBlock"])]
     );
 
+    rule(&world, world.stack.tenant("acme").await).await;
     let sealer = Sealer::connect(&world.stack.runtime_url(), CHAIN_ID).await.unwrap();
     let daemon = world.daemon();
     world
@@ -71,6 +86,85 @@ async fn a_receipt_is_proven_by_what_was_kept_once_the_node_has_forgotten() {
         verify.arg(world.stack.file("receipt.json", receipt.to_string()));
         assert_eq!(run(&mut verify).await.exits(0).json()["level"], 2);
     }
+
+    // A bundle is what it would have been with a node that forgets nothing, at the same block.
+    let bundle = async |mut export: Command, name: &str| {
+        let path = world.stack.dir().join(name);
+        let made = run(export.arg("--json").arg("--out").arg(&path)).await.exits(0).json();
+        let read = cofferdam_bundle::verify(File::open(path).unwrap(), &AtomicU64::new(0), false);
+        (read.unwrap().checked.manifest, made["block"].clone())
+    };
+    let (kept, at) = bundle(world.cofferdam("bundle --tenant acme"), "kept.bundle").await;
+    let command = format!("bundle --tenant acme --block {at}");
+    let (asked, _) = bundle(world.stack.cofferdam(&command), "asked.bundle").await;
+    assert_eq!((kept.policies.len(), kept.scopes.len()), (asked.policies.len(), 2));
+    assert!(kept.policies.len() >= 3, "{:?}", kept.policies);
+    assert_eq!((kept.policies, kept.scopes), (asked.policies, asked.scopes));
+    assert_eq!((kept.history, kept.proof_block), (asked.history, asked.proof_block));
+}
+
+/// Policies and grants of a tenant, some of which it took back.
+async fn rule(world: &World, tenant: TenantId) {
+    let (chain, authority) = (&world.chain, tenant.authority());
+    world.ask("anvil_setBalance", json!([authority, "0xde0b6b3a7640000"])).await;
+    world.ask("anvil_impersonateAccount", json!([authority])).await;
+    let Deployment { policy_registry, mcp_agent_registry, .. } = Deployment::default();
+    let call = async |to: Address, data: Vec<u8>| {
+        let sent = json!([{ "from": authority, "to": to, "data": Bytes::from(data) }]);
+        world.ask("eth_sendTransaction", sent).await;
+        world.mine(1).await;
+    };
+    let id = tenant.as_b256();
+    let registry = PolicyRegistry::new(policy_registry, chain.provider());
+    let first = registry.versionOf(id).call().await.unwrap() + 1;
+    let deadline = u64::MAX;
+    let (from, until) = (U48::from(1_700_000_000_u64), U48::from(4_000_000_000_u64));
+    for version in [first, first + 2] {
+        let policy = IPolicyRegistry::Policy {
+            policyHash: B256::repeat_byte(version as u8),
+            verdictSigner: Address::repeat_byte(3),
+            notBefore: from,
+            notAfter: until,
+        };
+        let signature = Bytes::new();
+        let publish =
+            PolicyRegistry::publishCall { tenantId: id, version, policy, deadline, signature };
+        call(policy_registry, publish.abi_encode()).await;
+        if version == first {
+            let revoke = PolicyRegistry::revokeCall { tenantId: id };
+            call(policy_registry, revoke.abi_encode()).await;
+        }
+    }
+    // Of five grants one goes on for longer, one is taken back, and two with their agent.
+    let agent = |n: u8| Address::repeat_byte(0xa0 + n);
+    let capability = B256::repeat_byte;
+    for (of, what) in [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2)] {
+        let grant = MCPAgentRegistry::grantCall {
+            tenantId: id,
+            agent: agent(of),
+            capability: capability(what),
+            window: IMCPAgentRegistry::Window { notBefore: from, notAfter: until },
+            limits: IMCPAgentRegistry::Limits {
+                nativeMax: U80::from(1_000_000_000_000_000_000_000_u128),
+                target: Address::ZERO,
+                selector: [0; 4].into(),
+                tokenMax: U96::ZERO,
+            },
+        };
+        call(mcp_agent_registry, grant.abi_encode()).await;
+    }
+    let extend = MCPAgentRegistry::extendCall {
+        tenantId: id,
+        agent: agent(2),
+        capability: capability(1),
+        notAfter: until + U48::from(1),
+    };
+    call(mcp_agent_registry, extend.abi_encode()).await;
+    let revoke =
+        MCPAgentRegistry::revokeCall { tenantId: id, agent: agent(1), capability: capability(2) };
+    call(mcp_agent_registry, revoke.abi_encode()).await;
+    let all = MCPAgentRegistry::revokeAgentCall { tenantId: id, agent: agent(3) };
+    call(mcp_agent_registry, all.abi_encode()).await;
 }
 
 fn receipt_block(receipt: &Value) -> u64 {

@@ -12,14 +12,15 @@ use alloy::{eips::BlockNumberOrTag, signers::SignerSync};
 use cofferdam_bundle::Writer;
 use cofferdam_contracts::{Chain, Header, PolicyRegistry};
 use cofferdam_core::{
-    AnchorRef, BundleBatch, BundleCheck, BundleEntry, BundleFirst, BundleHistory, BundleLast,
-    EntryHash, FieldName, History, LaterBatch, Manifest, Policy, PolicyRecord, ReceiptEntry,
-    ScopeRecord, Seq, SignatureLine, TenantId, manifest_digest,
+    AnchorRef, BatchIndex, BundleBatch, BundleCheck, BundleEntry, BundleFirst, BundleHistory,
+    BundleLast, BundleProof, EntryHash, FieldName, History, LaterBatch, Manifest, Policy,
+    PolicyRecord, ReceiptEntry, ScopeRecord, Seq, SignatureLine, TenantId, manifest_digest,
 };
-use cofferdam_store::{AnchoredEvent, LogPosition, Reader, Tenant, TenantTx};
+use cofferdam_store::{AnchoredEvent, LogPosition, Reader, Rules, Tenant, TenantTx};
 use eyre::{Result, WrapErr, bail, eyre};
 use futures::{TryStreamExt, pin_mut};
 use serde_json::json;
+use tracing::warn;
 
 use super::{
     agent::list::grants,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     output::{Output, Progress, Unit, grouped, unfinished},
-    verifier,
+    proof, verifier,
 };
 
 /// Write a tenant's history in one file, which anyone can verify to be complete without this database
@@ -85,19 +86,9 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let reader = Reader::connect(&args.database.url()?, chain.chain_id()).await?;
     let mut tx = reader.tenant(tenant.id).await?;
 
-    let Some(block) = chain.header(args.block).await? else {
-        bail!("the endpoint has no block {}", args.block);
-    };
     let mut events = tx.anchored().await?;
-    let proof = chain.prove(tenant.id, block.number).await?;
+    let (block, proof, (policies, scopes)) = proven(&chain, &args, &tenant, &mut tx).await?;
     let head = proof.claimed_head();
-    if head.batches == 0 {
-        bail!(
-            "tenant {} has no batch at block {} yet; wait until one is final, or pass --block latest",
-            tenant.name,
-            block.number
-        );
-    }
     let all = usize::try_from(head.batches).unwrap_or(usize::MAX);
     if events.len() < all {
         bail!(
@@ -121,8 +112,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     manifest.exporter = key.address();
     manifest.exported_at =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
-    manifest.policies = policies(&chain, &args.chain, tenant.id, &block).await?;
-    manifest.scopes = scopes(&chain, &args.chain, tenant.id, block).await?;
+    (manifest.policies, manifest.scopes) = (policies, scopes);
 
     let entries = manifest.last.seq.get() - manifest.first.seq.get() + 1;
     let line = manifest.to_json()?;
@@ -176,6 +166,44 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         ),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The block that the bundle is proven at, the proof, and what the tenant was under then. Where the node has
+/// forgotten the state of its last final block, that of the proof that the daemon kept.
+async fn proven(
+    chain: &Chain,
+    args: &Args,
+    tenant: &Tenant,
+    tx: &mut TenantTx,
+) -> Result<(Header, BundleProof, Rules)> {
+    let header = async |at: BlockNumberOrTag| {
+        let header = chain.header(at).await?;
+        header.ok_or_else(|| eyre!("the endpoint has no block {at}"))
+    };
+    let block = header(args.block).await?;
+    let error = match chain.prove(tenant.id, block.number).await {
+        Ok(proof) if proof.claimed_head().batches == 0 => bail!(
+            "tenant {} has no batch at block {} yet; wait until one is final, or pass --block latest",
+            tenant.name,
+            block.number
+        ),
+        Ok(proof) => {
+            let policies = policies(chain, &args.chain, tenant.id, &block).await?;
+            let scopes = scopes(chain, &args.chain, tenant.id, block).await?;
+            return Ok((block, proof, (policies, scopes)));
+        }
+        Err(error) => error,
+    };
+    let kept = match args.block {
+        BlockNumberOrTag::Finalized => proof::kept(Some(chain), BatchIndex(0), tx).await?,
+        _ => None,
+    };
+    let Some((at, proof)) = kept else { return Err(error.into()) };
+    warn!(%error, number = at.number, "no storage proof of the last final block, only one that was kept before");
+    let Some(rules) = tx.rules_at(at.number).await? else {
+        bail!("the mirror is behind block {}; run `cofferdam index --once`", at.number);
+    };
+    Ok((header(at.number.into()).await?, proof, rules))
 }
 
 /// Where these batches begin and end, and the whole history.

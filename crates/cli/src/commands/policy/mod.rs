@@ -149,32 +149,6 @@ impl Terms {
         })
     }
 
-    /// The message, and its whole signature where one is given, in a file or by itself.
-    async fn signed(
-        &self,
-        chain: &Chain,
-        options: &ChainArgs,
-        database: &DatabaseArgs,
-        relay: &RelayArgs,
-    ) -> Result<(PublishPolicy, Option<Bytes>)> {
-        let Some(policy) = self.read_signed(options, database).await? else {
-            let message = self.message(Some(chain), options, database, relay.deadline).await?;
-            return Ok((message, relay.signature.clone()));
-        };
-        if relay.signature.is_some() {
-            bail!("--signed holds its signature; leave --signature out");
-        }
-        policy.demand(chain.chain_id(), chain.contract())?;
-        let Some(signature) = policy.signature() else {
-            bail!(
-                "the signed policy has {} of the signatures it needs; another principal of the account has to \
-                 sign it: `cofferdam policy sign --signed`",
-                policy.signers().count()
-            );
-        };
-        Ok((policy.message.clone(), Some(signature.clone())))
-    }
-
     /// The signed policy that is given, which must be of the document and the tenant if these are given
     /// too.
     async fn read_signed(
@@ -205,6 +179,50 @@ impl Terms {
             }
         }
         Ok(Some(policy))
+    }
+}
+
+/// A policy, signed or to be signed, and where it is to be published.
+#[derive(Debug, Clone, clap::Args)]
+struct Publication {
+    #[command(flatten)]
+    terms: Terms,
+
+    #[command(flatten)]
+    relay: RelayArgs,
+
+    #[command(flatten)]
+    chain: ChainArgs,
+
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+impl Publication {
+    /// The PolicyRegistry.
+    fn registry(&self) -> Address {
+        self.chain.deployment().policy_registry
+    }
+
+    /// The message, and its whole signature where one is given, in a file or by itself.
+    async fn message(&self, chain: &Chain) -> Result<(PublishPolicy, Option<Bytes>)> {
+        let Self { terms, relay, chain: options, database } = self;
+        let Some(policy) = terms.read_signed(options, database).await? else {
+            let message = terms.message(Some(chain), options, database, relay.deadline).await?;
+            return Ok((message, relay.signature.clone()));
+        };
+        if relay.signature.is_some() {
+            bail!("--signed holds its signature; leave --signature out");
+        }
+        policy.demand(chain.chain_id(), chain.contract())?;
+        let Some(signature) = policy.signature() else {
+            bail!(
+                "the signed policy has {} of the signatures it needs; another principal of the account has to \
+                 sign it: `cofferdam policy sign --signed`",
+                policy.signers().count()
+            );
+        };
+        Ok((policy.message.clone(), Some(signature.clone())))
     }
 }
 

@@ -7,11 +7,11 @@ use cofferdam_core::TenantId;
 use eyre::Result;
 use serde_json::json;
 
-use super::Terms;
+use super::Publication;
 use crate::{
-    authority::{Act, CosignerArgs, Hands, RelayArgs},
+    authority::{Act, CosignerArgs, Hands},
     commands::devnet::quoted,
-    connect::{ChainArgs, DatabaseArgs, KeyArgs},
+    connect::KeyArgs,
     output::Output,
 };
 
@@ -29,16 +29,7 @@ delay is over; until then the guardian can revoke it. For any other wallet this 
 sign.")]
 pub(super) struct Args {
     #[command(flatten)]
-    terms: Terms,
-
-    #[command(flatten)]
-    relay: RelayArgs,
-
-    #[command(flatten)]
-    chain: ChainArgs,
-
-    #[command(flatten)]
-    database: DatabaseArgs,
+    publication: Publication,
 
     #[command(flatten)]
     key: KeyArgs,
@@ -48,11 +39,10 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
-    let registry = args.chain.deployment().policy_registry;
+    let Args { publication: asked, key, cosigner } = args;
     let mut hands =
-        Hands::new(&args.chain, registry, args.key, &args.cosigner, &args.relay).await?;
-    let (message, signature) =
-        args.terms.signed(&hands.chain, &args.chain, &args.database, &args.relay).await?;
+        Hands::new(&asked.chain, asked.registry(), key, &cosigner, &asked.relay).await?;
+    let (message, signature) = asked.message(&hands.chain).await?;
     hands.signature = signature;
 
     let PublishPolicy { version, policyHash: hash, .. } = message;
@@ -60,7 +50,7 @@ pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     let again = format!(
         "cofferdam policy publish {} --tenant {tenant} --verdict-signer {} --not-before {} \
          --not-after {} --version {version}",
-        quoted(&args.terms.file.as_deref().unwrap_or("FILE".as_ref()).to_string_lossy()),
+        quoted(&asked.terms.file.as_deref().unwrap_or("FILE".as_ref()).to_string_lossy()),
         message.verdictSigner,
         message.notBefore,
         message.notAfter,

@@ -15,13 +15,8 @@ use cofferdam_store::{PolicyTerms, Submission, SubmitPolicy};
 use eyre::{Result, bail};
 use serde_json::json;
 
-use super::Terms;
-use crate::{
-    authority::RelayArgs,
-    connect::{self, ChainArgs, DatabaseArgs},
-    moment::rfc3339,
-    output::Output,
-};
+use super::Publication;
+use crate::{connect, moment::rfc3339, output::Output};
 
 /// Where the contracts' times end.
 const END_OF_TIME: u64 = 1 << 47;
@@ -43,29 +38,20 @@ handed in is an incident of that tenant. Tenants that never hand one in publish 
 said.")]
 pub(super) struct Args {
     #[command(flatten)]
-    terms: Terms,
-
-    #[command(flatten)]
-    relay: RelayArgs,
-
-    #[command(flatten)]
-    chain: ChainArgs,
-
-    #[command(flatten)]
-    database: DatabaseArgs,
+    publication: Publication,
 }
 
 pub(super) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
-    let Args { terms, relay, chain: options, database } = args;
-    let chain = options.connect_to(options.deployment().policy_registry).await?;
-    let (message, signature) = terms.signed(&chain, &options, &database, &relay).await?;
+    let Args { publication } = args;
+    let chain = publication.chain.connect_to(publication.registry()).await?;
+    let (message, signature) = publication.message(&chain).await?;
     let Some(signature) = signature else {
         bail!(
             "a policy is handed in with its authority's signature: give --signed, which `cofferdam policy \
              sign` makes, or --signature and --deadline"
         );
     };
-    let sequencer = connect::sequencer(&database, chain.chain_id()).await?;
+    let sequencer = connect::sequencer(&publication.database, chain.chain_id()).await?;
     // Whose it is says the message that was signed, and nothing else.
     let id = TenantId::try_from(message.tenantId)?;
     let tenant = connect::tenant(&sequencer, &id.to_string()).await?;
