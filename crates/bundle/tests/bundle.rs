@@ -8,7 +8,11 @@ use cofferdam_core::{BundleError, BundleProof, EntryHash, Manifest, Policy, Proo
 use make::{Body, Made, Shape, make, packed, partial, signed, whole};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
-use std::{fs, path::Path, sync::atomic::AtomicU64};
+use std::{
+    fs,
+    path::Path,
+    sync::{LazyLock, atomic::AtomicU64},
+};
 
 fn shape(sizes: &[u64], held: std::ops::Range<usize>) -> Shape {
     Shape { sizes: sizes.to_vec(), held, body: whole }
@@ -273,10 +277,10 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-fn golden() -> [(&'static str, Made); 2] {
+static GOLDEN: LazyLock<[(&str, Made); 2]> = LazyLock::new(|| {
     let range = Shape { sizes: vec![3, 2, 4, 1], held: 1..3, body: partial };
     [("whole", make(&shape(&[3, 2, 4], 0..3))), ("range-partial", make(&range))]
-}
+});
 
 /// `COFFERDAM_WRITE_VECTORS=1` writes them afresh. The text is golden; how it is packed is not.
 #[test]
@@ -285,7 +289,7 @@ fn golden_bundles_are_what_is_made_and_keep_the_schema() {
     let schema: Value = serde_json::from_str(&schema).unwrap();
     jsonschema::meta::validate(&schema).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
-    for (name, made) in golden() {
+    for (name, made) in &*GOLDEN {
         let text = made.lines.join("\n") + "\n";
         let path = root().join(format!("tests/vectors/bundles/{name}.ndjson"));
         if std::env::var_os("COFFERDAM_WRITE_VECTORS").is_some() {
@@ -315,7 +319,7 @@ proptest! {
         which in 0..2usize,
         edits in vec((any::<Index>(), any::<Index>(), 0..6u8, any::<u8>()), 1..4),
     ) {
-        let made = &golden()[which].1;
+        let made = &GOLDEN[which].1;
         let mut lines = made.lines.clone();
         for (at, place, kind, byte) in edits {
             if lines.is_empty() {
@@ -351,7 +355,7 @@ proptest! {
         edits in vec((any::<Index>(), any::<u8>()), 1..6),
         cut in prop::option::of(any::<Index>()),
     ) {
-        let made = &golden()[0].1;
+        let made = &GOLDEN[0].1;
         let mut file = packed(&made.lines);
         for (at, byte) in edits {
             let at = at.index(file.len());
