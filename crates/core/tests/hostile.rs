@@ -10,6 +10,9 @@ use cofferdam_core::{MAX_RECEIPT_BYTES, Receipt};
 use sample::{SMALL, whole};
 use std::{fs::read_to_string, time::Duration};
 
+/// What is released is a few times as fast as what is built for tests.
+const MOST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 1 });
+
 #[test]
 fn ten_megabytes_are_refused_in_time_and_memory() {
     let good = sample::proven(SMALL, whole).0.to_json().unwrap();
@@ -47,7 +50,7 @@ fn ten_megabytes_are_refused_in_time_and_memory() {
         let read = Receipt::from_json(text.as_bytes()).and_then(|receipt| receipt.check());
         assert!(read.is_err(), "{name}");
         if let Some(took) = cpu_time().zip(before).map(|(now, then)| now - then) {
-            assert!(took < Duration::from_secs(1), "{name} took {took:?}");
+            assert!(took < MOST, "{name} took {took:?}");
         }
         if let Some(most) = peak_memory() {
             assert!(most < 200 << 10, "{name} took {most} KiB");
