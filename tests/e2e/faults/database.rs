@@ -40,6 +40,25 @@ async fn i8_a_database_without_connections_to_spare_is_waited_for() {
     daemon.stop().await;
 }
 
+/// A copy of the database as it is now.
+async fn dumped(world: &mut World) -> PathBuf {
+    let dir = world.stack.dir().to_owned();
+    world.stop_postgres(false).await;
+    let dump = dir.join("dump");
+    copy(&dir.join("postgres"), &dump);
+    world.start_postgres().await;
+    dump
+}
+
+/// Puts that copy in the database's place.
+async fn restore(world: &mut World, dump: PathBuf) {
+    let database = world.stack.dir().join("postgres");
+    world.stop_postgres(false).await;
+    fs::remove_dir_all(&database).unwrap();
+    fs::rename(dump, database).unwrap();
+    world.start_postgres().await;
+}
+
 #[tokio::test]
 async fn i8_a_restored_older_database_halts_and_says_so() {
     let mut world = World::start().await;
@@ -47,19 +66,12 @@ async fn i8_a_restored_older_database_halts_and_says_so() {
     world.append(1).await;
     world.is_well().await;
     daemon.stop().await;
-    let dir = world.stack.dir().to_owned();
-    world.stop_postgres(false).await;
-    let dump = dir.join("dump");
-    copy(&dir.join("postgres"), &dump);
-    world.start_postgres().await;
+    let dump = dumped(&mut world).await;
     let daemon = world.daemon();
     world.append(3).await;
     world.is_well().await;
     daemon.stop().await;
-    world.stop_postgres(false).await;
-    fs::remove_dir_all(dir.join("postgres")).unwrap();
-    fs::rename(dump, dir.join("postgres")).unwrap();
-    world.start_postgres().await;
+    restore(&mut world, dump).await;
     world.acknowledged -= 3;
 
     let anchored = world.anchored(TENANTS[0]).await;
@@ -82,18 +94,11 @@ async fn i8_a_restored_older_database_halts_and_says_so() {
 async fn i8_a_restore_that_lost_seals_and_no_entries_adopts_what_the_chain_has() {
     let mut world = World::start().await;
     world.append(2).await;
-    let dir = world.stack.dir().to_owned();
-    world.stop_postgres(false).await;
-    let dump = dir.join("dump");
-    copy(&dir.join("postgres"), &dump);
-    world.start_postgres().await;
+    let dump = dumped(&mut world).await;
     let daemon = world.daemon();
     world.is_well().await;
     daemon.stop().await;
-    world.stop_postgres(false).await;
-    fs::remove_dir_all(dir.join("postgres")).unwrap();
-    fs::rename(dump, dir.join("postgres")).unwrap();
-    world.start_postgres().await;
+    restore(&mut world, dump).await;
 
     run(&mut world.stack.cofferdam("index --once")).await.exits(1);
     for name in TENANTS {
