@@ -19,6 +19,7 @@ mod map;
 mod mirror;
 mod operate;
 mod policy;
+mod pool;
 mod posting;
 mod receipts;
 mod refusals;

@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_millis(50);
 const LEASE: Duration = Duration::from_secs(2);
 
 /// A policy that is quick to lose its patience.
-fn posting() -> PostPolicy {
+pub(crate) fn posting() -> PostPolicy {
     PostPolicy {
         patience: Duration::from_millis(600),
         max_fee: 100_000_000_000,
@@ -43,21 +43,21 @@ fn posting() -> PostPolicy {
 }
 
 /// A stack whose daemon can be watched while things happen to its transactions.
-struct World {
-    stack: Stack,
-    chain: Chain,
-    sealer: Sealer,
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) chain: Chain,
+    pub(crate) sealer: Sealer,
 }
 
 /// A running daemon.
-struct Daemon {
+pub(crate) struct Daemon {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
     /// Ends it as it should be ended.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.send(true).unwrap();
         for task in self.tasks {
             timeout(LIMIT, task).await.expect("it stops").unwrap();
@@ -71,7 +71,7 @@ impl Daemon {
 }
 
 impl World {
-    async fn with(records: &str) -> Self {
+    pub(crate) async fn with(records: &str) -> Self {
         let stack = Stack::with(records).await;
         let chain = stack.chain().await;
         let sealer = Sealer::connect(&stack.runtime_url(), CHAIN_ID).await.unwrap();
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// What seals at once and posts by `policy`.
-    fn anchorer(&self, policy: PostPolicy) -> Anchorer {
+    pub(crate) fn anchorer(&self, policy: PostPolicy) -> Anchorer {
         let sender = Sender::new(self.chain.clone(), KEY.parse::<PrivateKeySigner>().unwrap());
         let seal = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
         Anchorer::new(self.sealer.clone(), sender, seal).posting(policy)
@@ -90,7 +90,7 @@ impl World {
         self.daemon_of(self.anchorer(posting())).await
     }
 
-    async fn daemon_of(&self, anchorer: Anchorer) -> Daemon {
+    pub(crate) async fn daemon_of(&self, anchorer: Anchorer) -> Daemon {
         let url = self.stack.runtime_url();
         let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
         let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
@@ -106,17 +106,28 @@ impl World {
         Daemon { stop, tasks }
     }
 
-    async fn ask(&self, method: &'static str, params: impl serde::Serialize) -> Value {
+    pub(crate) async fn ask(&self, method: &'static str, params: impl serde::Serialize) -> Value {
         let answer = self.chain.provider().raw_request(method.into(), json!(params)).await;
         answer.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
+    /// Asks the node itself, also where `chain` does not.
+    pub(crate) async fn ask_node(
+        &self,
+        method: &'static str,
+        params: impl serde::Serialize,
+    ) -> Value {
+        let url = self.stack.anvil.rpc_url().clone().into();
+        let node = Chain::connect(&url, Expected::default()).await.unwrap();
+        node.provider().raw_request(method.into(), json!(params)).await.unwrap()
+    }
+
     /// Blocks come by themselves for every transaction, or only when asked for.
-    async fn automine(&self, on: bool) {
+    pub(crate) async fn automine(&self, on: bool) {
         self.ask("evm_setAutomine", [on]).await;
     }
 
-    async fn mine(&self) {
+    pub(crate) async fn mine(&self) {
         self.ask("evm_mine", [(); 0]).await;
     }
 
@@ -128,12 +139,12 @@ impl World {
         self.ask("anvil_setBalance", (ANCHORER, wei)).await;
     }
 
-    async fn append(&self, tenant: &str, numbers: std::ops::Range<usize>) {
+    pub(crate) async fn append(&self, tenant: &str, numbers: std::ops::Range<usize>) {
         self.stack.append(&records(tenant, numbers)).await;
     }
 
     /// Waits until something is so.
-    async fn until<T>(&self, what: &str, mut now: impl AsyncFnMut() -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, mut now: impl AsyncFnMut() -> Option<T>) -> T {
         let waiting = async {
             loop {
                 if let Some(found) = now().await {
@@ -144,12 +155,17 @@ impl World {
         };
         match timeout(LIMIT, waiting).await {
             Ok(found) => found,
-            Err(_) => panic!("never happened: {what}; {:#?}", self.sealer.unsettled().await),
+            Err(_) => {
+                let waiting =
+                    self.sealer.leader().await.map(|leader| leader.and_then(|it| it.waiting));
+                let unsettled = self.sealer.unsettled().await;
+                panic!("never happened: {what}; waiting: {waiting:?}; {unsettled:#?}")
+            }
         }
     }
 
     /// Waits until every entry of the tenants is anchored and mirrored.
-    async fn settled(&self, entries: u64) {
+    pub(crate) async fn settled(&self, entries: u64) {
         self.until("everything is anchored", async || {
             let stages = self.sealer.stages().await.unwrap();
             let included: u64 = stages.values().map(|stages| stages.included).sum();
@@ -159,7 +175,7 @@ impl World {
     }
 
     /// Waits for a transaction in the pool, and tells what the ledger knows of it.
-    async fn pending(&self) -> Intent {
+    pub(crate) async fn pending(&self) -> Intent {
         self.until("a transaction in the pool", async || {
             let content = self.ask("txpool_content", [(); 0]).await;
             let pending = content["pending"].as_object().unwrap().values();
@@ -199,14 +215,14 @@ impl World {
     }
 
     /// The latest batch of a tenant.
-    async fn last_batch(&self, tenant: &str) -> SealedBatch {
+    pub(crate) async fn last_batch(&self, tenant: &str) -> SealedBatch {
         let id = self.stack.tenant(tenant).await;
         let mut tx = self.sealer.tenant(id).await.unwrap();
         *tx.batches().await.unwrap().last().unwrap()
     }
 
     /// Every sealed batch of a tenant is on the chain exactly once, in order, and nothing was halted.
-    async fn each_once(&self, tenant: &str) {
+    pub(crate) async fn each_once(&self, tenant: &str) {
         let snapshot = self.stack.snapshot().await;
         assert_eq!(snapshot.incidents, []);
         let log = snapshot.named(tenant);

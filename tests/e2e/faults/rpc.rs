@@ -29,6 +29,10 @@ pub(crate) enum Fault {
     Other,
     /// This is the answer.
     Answer(Value),
+    /// The node refuses, with this code and word.
+    Refusal(i64, &'static str),
+    /// The node knows neither `safe` nor `finalized`.
+    Tagless,
     /// There is none, for as long as anybody waits for it.
     Silence,
     /// The node answers as it would have so many blocks ago.
@@ -169,6 +173,11 @@ impl Shared {
             Some(Fault::Pruned(blocks)) => self.pruned(blocks, &method, call).await,
             Some(Fault::Status(status)) => Reply::Status(status),
             Some(Fault::Answer(result)) => answer(&call, result),
+            Some(Fault::Refusal(code, why)) => refusal(&call, code, why),
+            Some(Fault::Tagless) => match call["params"][0].as_str() {
+                Some("safe" | "finalized") => refusal(&call, -32602, "unknown block tag"),
+                _ => self.forward(0, &call).await,
+            },
             Some(Fault::Silence) => {
                 let _ = asker.peek(&mut [0]).await;
                 Reply::Nothing

@@ -243,7 +243,13 @@ impl Anchorer {
         let mut size = batches.len().min(self.poster.policy.max_items);
         while size > 0 {
             let calldata = anchoring(&batches[..size]);
-            let estimated = self.poster.sender.estimate(contract, &calldata).await?;
+            let estimated = match self.poster.sender.estimate(contract, &calldata).await {
+                Err(error) if size > 1 && is_too_much(&error) => {
+                    size /= 2;
+                    continue;
+                }
+                estimated => estimated?,
+            };
             let gas = estimated + estimated / 5;
             if gas <= limit {
                 let chunk: Vec<_> = batches.drain(..size).collect();
@@ -258,6 +264,14 @@ impl Anchorer {
         }
         Ok(None)
     }
+}
+
+/// Whether a node refuses to estimate what takes more gas than a block has, or than it is set to try.
+fn is_too_much(error: &AnchorError) -> bool {
+    let said = error.to_string().to_lowercase();
+    ["exceeds allowance", "out of gas", "exceeds block gas limit"]
+        .iter()
+        .any(|it| said.contains(it))
 }
 
 /// Cuts off the first batches: as many as go into one transaction and are hashed again in seconds.
