@@ -13,7 +13,7 @@ use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
 use cofferdam_contracts::{AuditAnchor, Chain, Expected, GAS_PRICE_ORACLE, deployment::Deployment};
 use cofferdam_core::{FieldName, TenantId};
 use cofferdam_indexer::{Endpoints, Indexer};
-use cofferdam_store::{Intent, Mirror, NewEntry, Reader, SealedBatch, Sealer, Sequencer};
+use cofferdam_store::{Intent, Mirror, NewEntry, Outcome, Reader, SealedBatch, Sealer, Sequencer};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -360,9 +360,44 @@ async fn whatever_happens_to_a_transaction_each_batch_is_anchored_once() {
 }
 
 #[tokio::test]
+async fn a_receipt_that_comes_late_is_waited_for() {
+    let mut world = World::with(&records("acme", 0..2)).await;
+    let rpc = Rpc::start(vec![world.stack.anvil.rpc_url().clone()]).await;
+    world.chain = Chain::connect(&rpc.url().clone().into(), Expected::default()).await.unwrap();
+    let policy = PostPolicy { patience: Duration::from_secs(120), ..posting() };
+    let daemon = world.daemon_of(world.anchorer(policy)).await;
+    world.settled(2).await;
+    let newest = async || {
+        let intents = world.sealer.unsettled().await.unwrap();
+        intents.into_iter().max_by_key(|intent| intent.nonce).unwrap()
+    };
+    let before = newest().await.nonce;
+    // Behind one URL, a node that knows the nonce to be used up, and one that has no receipt yet.
+    rpc.play(|method| {
+        (method == "eth_getTransactionReceipt").then_some(Fault::Answer(Value::Null))
+    });
+    world.append("acme", 2..3).await;
+    world.until("some looks", async || (rpc.faults() >= 5).then_some(())).await;
+    let late = newest().await;
+    assert_eq!((late.nonce, late.outcome), (before + 1, Outcome::Open));
+    rpc.heal();
+    world
+        .until("its receipt", async || {
+            matches!(newest().await.outcome, Outcome::Mined { .. }).then_some(())
+        })
+        .await;
+    assert_eq!(newest().await.id, late.id);
+    world.settled(3).await;
+    world.each_once("acme").await;
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn batches_that_a_reorg_takes_back_are_anchored_again_once() {
     let world = World::with(&records("acme", 0..2)).await;
-    let daemon = world.daemon().await;
+    // One transaction under way is all there is room for, also where a gap is before it.
+    let policy = PostPolicy { in_flight: 1, ..posting() };
+    let daemon = world.daemon_of(world.anchorer(policy)).await;
     for (step, depth) in [1, 2, 5, 20].into_iter().enumerate() {
         for _ in 0..depth {
             world.mine().await;

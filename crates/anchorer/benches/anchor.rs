@@ -15,7 +15,7 @@ use std::{
 use cofferdam_anchorer::{SealPolicy, seal_due};
 use cofferdam_core::FieldName;
 use cofferdam_store::{Sealer, Sequencer};
-use filled::{CHAIN, PAYLOAD, entry, fill, folder, number, start, tenant};
+use filled::{CHAIN, PAYLOAD, entry, fill, number, start, tenant};
 use futures::{StreamExt, stream};
 
 /// Tenants of the two rounds.
@@ -28,13 +28,12 @@ fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
     let entries = number("--entries").unwrap_or(1_000_000);
     let many = number("--tenants").unwrap_or(MANY);
-    let dir = folder();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(bench(dir.path(), entries, many, json));
+    runtime.expect("a runtime").block_on(bench(entries, many, json));
 }
 
-async fn bench(dir: &std::path::Path, entries: u64, many: u64, json: bool) {
-    let (postgres, daemon) = start(dir).await;
+async fn bench(entries: u64, many: u64, json: bool) {
+    let (server, daemon) = start().await;
     let sequencer = Sequencer::connect(&daemon, CHAIN).await.expect("a sequencer");
     let sealer = Sealer::connect(&daemon, CHAIN).await.expect("a sealer");
 
@@ -60,7 +59,7 @@ async fn bench(dir: &std::path::Path, entries: u64, many: u64, json: bool) {
         "  a round of {many} tenants          {much:>8.3} ms a tenant, {growth:.2} times that"
     );
     println!("  {rss} MB resident at most; load {}", load.trim());
-    postgres.stop().await;
+    server.stop().await;
     if json {
         let line = serde_json::json!({
             "entries": entries, "seal_s": sealing, "keccak_s": hashing, "of_keccak": of_keccak,

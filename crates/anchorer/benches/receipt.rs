@@ -18,7 +18,7 @@ use cofferdam_core::{
 use cofferdam_store::{
     AnchoredEvent, Checkpoint, Counters, Mirror, Reader, SealedBatch, Sealer, Sequencer, TenantTx,
 };
-use filled::{CHAIN, fill, folder, number, start, tenant};
+use filled::{CHAIN, fill, number, start, tenant};
 use futures::TryStreamExt;
 
 /// Receipts whose making is measured.
@@ -29,15 +29,14 @@ const REBUILT: u64 = 40;
 fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
     let entries = number("--entries").unwrap_or(1_000_000);
-    let dir = folder();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let each = number("--each").unwrap_or(SealPolicy::default().max_entries);
-    runtime.expect("a runtime").block_on(bench(dir.path(), entries, each, json));
+    runtime.expect("a runtime").block_on(bench(entries, each, json));
 }
 
-async fn bench(dir: &std::path::Path, entries: u64, each: u64, json: bool) {
+async fn bench(entries: u64, each: u64, json: bool) {
     let began = Instant::now();
-    let (postgres, daemon) = start(dir).await;
+    let (server, daemon) = start().await;
     let sequencer = Sequencer::connect(&daemon, CHAIN).await.expect("a sequencer");
     let sealer = Sealer::connect(&daemon, CHAIN).await.expect("a sealer");
     fill(&sequencer, entries).await;
@@ -72,7 +71,7 @@ async fn bench(dir: &std::path::Path, entries: u64, each: u64, json: bool) {
     println!("  from tiles and nodes     {made_p50:>9.2} ms median {made_p95:>9.2} ms p95");
     println!("  from whole trees         {rebuilt_p50:>9.2} ms median {rebuilt_p95:>9.2} ms p95");
     println!("  load {}", load.trim());
-    postgres.stop().await;
+    server.stop().await;
     if json {
         let line = serde_json::json!({
             "entries": entries, "set_up_s": set_up, "make_p50_ms": made_p50, "make_p95_ms": made_p95,

@@ -22,9 +22,9 @@ use cofferdam_contracts::{
     deployment::{DEPLOYER, SALT},
 };
 use cofferdam_core::{TenantId, storage::head_slot};
-use cofferdam_devnet::{Anvil, AnvilOptions, Toolchain};
+use cofferdam_devnet::{Anvil, AnvilOptions, BenchServer, Toolchain};
 use cofferdam_store::{Appender, Sealer, Sequencer};
-use filled::{CHAIN, entry, folder, number, start, tenant};
+use filled::{CHAIN, entry, number, start, tenant};
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::watch;
@@ -85,8 +85,7 @@ fn main() {
 /// A chain with the contract, and a database.
 struct Ground {
     _anvil: Anvil,
-    _postgres: cofferdam_devnet::Postgres,
-    _dir: tempfile::TempDir,
+    _server: BenchServer,
     chain: Chain,
     sequencer: Sequencer,
     sealer: Sealer,
@@ -95,10 +94,9 @@ struct Ground {
 
 impl Ground {
     async fn start(policy: SealPolicy) -> Self {
-        let dir = folder();
-        let (postgres, daemon) = start(&dir.path().join("db")).await;
+        let (server, daemon) = start().await;
         let args = ["--gas-limit", "60000000"].map(String::from).to_vec();
-        let data_dir = dir.path().join("chain");
+        let data_dir = server.folder().join("chain");
         let options = AnvilOptions { data_dir, port: None, keep: false, args };
         let anvil = Anvil::start(&Toolchain::find(), &options).await.expect("an Anvil");
         let url: RpcUrl = anvil.rpc_url().clone().into();
@@ -112,7 +110,7 @@ impl Ground {
         let sequencer = Sequencer::connect(&daemon, CHAIN).await.expect("a sequencer");
         let sealer = Sealer::connect(&daemon, CHAIN).await.expect("a sealer");
         let anchorer = Anchorer::new(sealer.clone(), Sender::new(chain.clone(), signer), policy);
-        Self { _anvil: anvil, _postgres: postgres, _dir: dir, chain, sequencer, sealer, anchorer }
+        Self { _anvil: anvil, _server: server, chain, sequencer, sealer, anchorer }
     }
 
     /// Registers these tenants, each of which lets our key anchor.

@@ -257,6 +257,9 @@ impl Anchorer {
             return Err(StoreError::AllHalted { reason }.into());
         }
         let followed = self.follow(ledger).await;
+        if let Err(error @ AnchorError::OtherChain(_)) = followed {
+            return Err(error);
+        }
         self.seal(ledger, flush, report).await?;
         let mut followed = followed?;
         report.posted.append(&mut followed.posted);

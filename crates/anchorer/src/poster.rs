@@ -75,6 +75,8 @@ pub(crate) struct Poster {
     pub(crate) looked_at: Mutex<Vec<TenantId>>,
     /// When a hash was handed to the node, and what came of that.
     sent: Mutex<HashMap<B256, Sending>>,
+    /// Since when an intent's nonce has been used up without a receipt of ours, by the intent's first hash.
+    missed: Mutex<HashMap<B256, Instant>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +128,14 @@ impl Followed {
 impl Poster {
     pub(crate) fn new(sender: Sender, policy: PostPolicy) -> Self {
         let registry = Deployment::default().policy_registry;
-        Self { sender, policy, registry, looked_at: Mutex::default(), sent: Mutex::default() }
+        Self {
+            sender,
+            policy,
+            registry,
+            looked_at: Mutex::default(),
+            sent: Mutex::default(),
+            missed: Mutex::default(),
+        }
     }
 
     /// The same, for another PolicyRegistry.
@@ -232,6 +241,7 @@ impl Poster {
     ) -> Result<(), AnchorError> {
         for attempt in intent.attempts.iter().rev() {
             let Some(paid) = self.chain().paid(attempt.hash).await? else { continue };
+            self.missed.lock().await.remove(&intent.id);
             let (mined, done) = self.read(paid)?;
             let outcome = Outcome::Mined {
                 hash: mined.hash,
@@ -249,6 +259,7 @@ impl Poster {
         }
         match intent.outcome {
             Outcome::Taken { .. } if used_up => {}
+            _ if used_up && !self.is_missed(intent).await => {}
             _ if used_up => {
                 warn!(nonce = intent.nonce, "nonce used up by another transaction");
                 ledger.taken(intent, head).await?;
@@ -262,6 +273,14 @@ impl Poster {
             }
         }
         Ok(())
+    }
+
+    /// Whether an intent whose nonce is used up has had no receipt for long enough: behind one URL there may be
+    /// several nodes, of which one lags.
+    async fn is_missed(&self, intent: &Intent) -> bool {
+        let mut missed = self.missed.lock().await;
+        let since = missed.entry(intent.id).or_insert_with(Instant::now);
+        since.elapsed() >= self.policy.patience / 3
     }
 
     /// Sends an open intent again where that is needed: at a higher fee once it is next, has waited
@@ -459,6 +478,7 @@ impl Poster {
         let kept: HashSet<B256> =
             intents.iter().flat_map(|it| &it.attempts).map(|attempt| attempt.hash).collect();
         self.sent.lock().await.retain(|hash, _| kept.contains(hash));
+        self.missed.lock().await.retain(|hash, _| kept.contains(hash));
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use alloy::{primitives::B256, transports::http::reqwest};
+use alloy::{
+    primitives::B256,
+    transports::http::reqwest::{self, StatusCode},
+};
 use cofferdam_store::{Incident, Sealer, StoreError};
 use eyre::{Result, bail};
 use serde_json::json;
@@ -46,7 +49,8 @@ impl Webhook {
         Ok(Self { url, client })
     }
 
-    /// Posts every open incident once, again after a restart, and until it is taken. Never returns.
+    /// Posts every open incident once, again after a restart, and until it is taken; one that is refused
+    /// keeps no other waiting. Never returns.
     pub(crate) async fn run(self, sealer: Sealer, chain_id: u64) {
         let mut told = HashSet::new();
         let mut pause = EVERY;
@@ -68,20 +72,34 @@ impl Webhook {
         chain_id: u64,
         told: &mut HashSet<B256>,
     ) -> Result<(), String> {
-        let incidents =
-            sealer.incidents(1_000).await.map_err(|error: StoreError| error.to_string())?;
-        let open: Vec<_> = incidents.into_iter().filter(|it| it.resolved_at.is_none()).collect();
+        let said = |error: StoreError| error.to_string();
+        let open = sealer.open_incidents().await.map_err(said)?;
         // One that was decided on and is found again is told again.
-        told.retain(|id| open.iter().any(|incident| incident.id == *id));
-        for incident in open.iter().rev().filter(|it| !told.contains(&it.id)).collect::<Vec<_>>() {
-            self.post(incident, chain_id).await?;
-            info!(webhook = ?self, incident = %incident.id, "told of an incident");
-            told.insert(incident.id);
+        let still: HashSet<_> = open.iter().collect();
+        told.retain(|id| still.contains(id));
+        let mut refused = Ok(());
+        for id in open {
+            if told.contains(&id) {
+                continue;
+            }
+            let Some(incident) = sealer.open_incident(id).await.map_err(said)? else { continue };
+            let status = self.post(&incident, chain_id).await?;
+            if status.is_success() {
+                info!(webhook = ?self, incident = %id, "told of an incident");
+                told.insert(id);
+                continue;
+            }
+            let why = format!("it answers {status} to incident {id}");
+            // Another incident would fare no better.
+            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                return Err(why);
+            }
+            refused = Err(why);
         }
-        Ok(())
+        refused
     }
 
-    async fn post(&self, incident: &Incident, chain_id: u64) -> Result<(), String> {
+    async fn post(&self, incident: &Incident, chain_id: u64) -> Result<StatusCode, String> {
         let Incident { id, tenant, kind, detail, at, .. } = incident;
         let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let body = json!({
@@ -91,9 +109,6 @@ impl Webhook {
         let request = self.client.post(self.url.clone()).body(body.to_string());
         let sent = request.header("content-type", "application/json").send().await;
         let answer = sent.map_err(|error| error.without_url().to_string())?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(format!("it answers {status}")),
-        }
+        Ok(answer.status())
     }
 }

@@ -18,5 +18,5 @@ pub use anvil::{Anvil, AnvilOptions};
 pub use deploy::{DeployOptions, deploy};
 pub use error::DevnetError;
 pub use postgres::{Postgres, PostgresOptions};
-pub use test_database::TestDatabase;
+pub use test_database::{BenchServer, TestDatabase};
 pub use toolchain::Toolchain;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use cofferdam_core::{Address, FieldName, TenantId};
-use cofferdam_devnet::{Postgres, PostgresOptions, Toolchain};
+use cofferdam_devnet::{BenchServer, TestDatabase};
 use cofferdam_store::{Appended, Appender, DatabaseUrl, NewEntry, Sequencer, migrate};
 use futures::{StreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -57,28 +57,19 @@ CREATE TRIGGER chain BEFORE INSERT ON bench.log FOR EACH ROW EXECUTE FUNCTION be
 
 fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
-    let dir = tempfile::tempdir().expect("a directory");
-    // The server runs as another user, who must be able to pass through.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    fs::set_permissions(dir.path(), open).expect("permissions");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let records = std::env::args().skip_while(|arg| arg != "--records").nth(1);
     let records = records.map_or(RECORDS, |it| it.parse().expect("a number"));
-    runtime.expect("a runtime").block_on(bench(dir.path(), records, json));
+    runtime.expect("a runtime").block_on(bench(records, json));
 }
 
-async fn bench(dir: &std::path::Path, count: u64, json: bool) {
-    let options = PostgresOptions { data_dir: dir.into(), port: None, ephemeral: false };
-    let postgres = Postgres::start(&Toolchain::find(), &options).await.expect("a Postgres");
-    let mut url = postgres.admin_url().clone();
-    url.set_path("bench");
-    let admin: DatabaseUrl = url.as_str().parse().expect("a URL");
-    let direct = url.clone();
-    url.set_username("daemon").expect("a user");
-    url.set_password(Some("daemon")).expect("a password");
-    let daemon: DatabaseUrl = url.as_str().parse().expect("a URL");
+async fn bench(count: u64, json: bool) {
+    let server = BenchServer::start().await.expect("a Postgres");
+    let TestDatabase { admin_url, runtime_url } = server.database("bench");
+    let admin: DatabaseUrl = admin_url.as_str().parse().expect("a URL");
+    let daemon: DatabaseUrl = runtime_url.as_str().parse().expect("a URL");
     migrate(&admin, &daemon).await.expect("migrated");
-    let pool = PgPoolOptions::new().max_connections(16).connect(direct.as_str()).await;
+    let pool = PgPoolOptions::new().max_connections(16).connect(admin_url.as_str()).await;
     let pool = pool.expect("connections");
     sqlx::raw_sql(TABLES).execute(&pool).await.expect("tables");
 
@@ -131,7 +122,7 @@ async fn bench(dir: &std::path::Path, count: u64, json: bool) {
     println!("  of the bare insert with the same keys {of_keyed:.2}, without {of_plain:.2}");
     println!("  {over:.1} times the trigger; {rss} MB resident at most; load {}", load.trim());
     drop(pool);
-    postgres.stop().await;
+    server.stop().await;
     if json {
         let line = serde_json::json!({
             "of_keyed_insert": round(of_keyed), "of_plain_insert": round(of_plain),

@@ -5,16 +5,13 @@
 //! random, in a transaction of its own as the reader, who is given the tenant's scope first; what is
 //! measured is all of that. Then it is asked of the first tenant, and explained.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cofferdam_core::{
     Address, B256, TenantId,
     mirror::{LogPosition, MirrorEvent, Row, Value},
 };
-use cofferdam_devnet::{Postgres, PostgresOptions, Toolchain};
+use cofferdam_devnet::{BenchServer, TestDatabase};
 use cofferdam_store::{Checkpoint, Counters, DatabaseUrl, Mirror, migrate};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
@@ -52,25 +49,17 @@ const QUESTIONS: [(&str, &str); 3] = [
 ];
 
 fn main() {
-    let dir = tempfile::tempdir().expect("a directory");
-    // The server runs as another user, who must be able to pass through.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    fs::set_permissions(dir.path(), open).expect("permissions");
     let rows = std::env::args().skip_while(|arg| arg != "--rows").nth(1);
     let rows = rows.map_or(ROWS, |it| it.parse().expect("a number"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(bench(dir.path(), rows));
+    runtime.expect("a runtime").block_on(bench(rows));
 }
 
-async fn bench(dir: &std::path::Path, rows: u64) {
-    let options = PostgresOptions { data_dir: dir.into(), port: None, ephemeral: false };
-    let postgres = Postgres::start(&Toolchain::find(), &options).await.expect("a Postgres");
-    let mut url = postgres.admin_url().clone();
-    url.set_path("bench");
-    let admin: DatabaseUrl = url.as_str().parse().expect("a URL");
-    url.set_username("daemon").expect("a user");
-    url.set_password(Some("daemon")).expect("a password");
-    let daemon: DatabaseUrl = url.as_str().parse().expect("a URL");
+async fn bench(rows: u64) {
+    let server = BenchServer::start().await.expect("a Postgres");
+    let TestDatabase { admin_url, runtime_url } = server.database("bench");
+    let admin: DatabaseUrl = admin_url.as_str().parse().expect("a URL");
+    let daemon: DatabaseUrl = runtime_url.as_str().parse().expect("a URL");
     migrate(&admin, &daemon).await.expect("migrated");
 
     let began = Instant::now();
@@ -78,7 +67,7 @@ async fn bench(dir: &std::path::Path, rows: u64) {
     let head = fill(&mirror, rows).await;
     eprintln!("{rows} rows in {head} blocks after {:?}", began.elapsed());
 
-    let mut session = PgConnection::connect(url.as_str()).await.expect("a connection");
+    let mut session = PgConnection::connect(runtime_url.as_str()).await.expect("a connection");
     let scope = format!(
         "SET ROLE cofferdam_reader; SET cofferdam.chain_id = '{CHAIN}'; SET row_security = on; \
          SET plan_cache_mode = force_custom_plan; SET enable_bitmapscan = off"
@@ -118,7 +107,7 @@ async fn bench(dir: &std::path::Path, rows: u64) {
         println!("\n{what}, of the largest tenant:");
         lines.iter().for_each(|line| println!("  {}", line.get::<String, _>(0)));
     }
-    postgres.stop().await;
+    server.stop().await;
     if std::env::args().any(|arg| arg == "--json") {
         println!("{}", serde_json::json!({ "rows": rows, "p95_ms": of_all }));
     }

@@ -38,6 +38,13 @@ pub struct Standing {
     pub open: Vec<B256>,
 }
 
+macro_rules! incident_columns {
+    () => {
+        "incident_id, tenant_id, kind, detail, (extract(epoch FROM at) * 1000000)::bigint AS at, \
+         (extract(epoch FROM resolved_at) * 1000000)::bigint AS resolved_at"
+    };
+}
+
 impl Sealer {
     /// Stops sealing and anchoring this tenant, and writes an incident, once however often it is found.
     /// Appending goes on. `detail` says positions and hashes, never a field value.
@@ -248,32 +255,62 @@ impl Sealer {
     /// The latest incidents, open ones before those that an operator decided on.
     pub async fn incidents(&self, limit: u32) -> Result<Vec<Incident>> {
         let mut tx = self.handle.begin().await?;
-        let rows = sqlx::query(
-            "SELECT incident_id, tenant_id, kind, detail, \
-                 (extract(epoch FROM at) * 1000000)::bigint AS at, \
-                 (extract(epoch FROM resolved_at) * 1000000)::bigint AS resolved_at \
-             FROM cofferdam.incidents i WHERE chain_id = $1 \
-             ORDER BY i.resolved_at IS NOT NULL, i.at DESC LIMIT $2",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            incident_columns!(),
+            " FROM cofferdam.incidents i WHERE chain_id = $1 \
+             ORDER BY i.resolved_at IS NOT NULL, i.at DESC LIMIT $2"
+        ))
         .bind(self.handle.chain())
         .bind(i64::from(limit))
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database("read incidents"))?;
-        rows.iter()
-            .map(|row| {
-                let whole = row.value::<Option<&[u8]>>("tenant_id")?.is_none();
-                Ok(Incident {
-                    id: row.hash("incident_id")?,
-                    tenant: if whole { None } else { Some(row.tenant()?) },
-                    kind: row.value("kind")?,
-                    detail: row.value("detail")?,
-                    at: row.time("at")?.ok_or(StoreError::Corrupt { column: "at" })?,
-                    resolved_at: row.time("resolved_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(incident).collect()
     }
+
+    /// The ids of all incidents that no operator has decided on, the oldest first.
+    pub async fn open_incidents(&self) -> Result<Vec<B256>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "SELECT incident_id FROM cofferdam.incidents i \
+             WHERE chain_id = $1 AND resolved_at IS NULL ORDER BY i.at, i.incident_id",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read incidents"))?;
+        rows.iter().map(|row| row.hash("incident_id")).collect()
+    }
+
+    /// One incident that no operator has decided on.
+    pub async fn open_incident(&self, id: B256) -> Result<Option<Incident>> {
+        let mut tx = self.handle.begin().await?;
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            incident_columns!(),
+            " FROM cofferdam.incidents \
+             WHERE chain_id = $1 AND incident_id = $2 AND resolved_at IS NULL"
+        ))
+        .bind(self.handle.chain())
+        .bind(id.as_slice())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::database("read an incident"))?;
+        row.as_ref().map(incident).transpose()
+    }
+}
+
+fn incident(row: &PgRow) -> Result<Incident> {
+    let whole = row.value::<Option<&[u8]>>("tenant_id")?.is_none();
+    Ok(Incident {
+        id: row.hash("incident_id")?,
+        tenant: if whole { None } else { Some(row.tenant()?) },
+        kind: row.value("kind")?,
+        detail: row.value("detail")?,
+        at: row.time("at")?.ok_or(StoreError::Corrupt { column: "at" })?,
+        resolved_at: row.time("resolved_at")?,
+    })
 }
 
 fn standing(row: &PgRow) -> Result<Standing> {

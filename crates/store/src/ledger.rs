@@ -324,11 +324,13 @@ impl Sealer {
         sqlx::query(
             "UPDATE cofferdam.transactions SET settled = true, raw = NULL \
              WHERE chain_id = $1 AND intent = $2 AND NOT EXISTS (SELECT FROM cofferdam.postings p \
-                 JOIN cofferdam.batches b USING (tenant_id, chain_id, batch_index) \
-                 WHERE p.chain_id = $1 AND p.intent = $2 AND (b.block_number > $3) IS NOT FALSE) \
+                 WHERE p.chain_id = $1 AND p.intent = $2 AND ((SELECT b.block_number \
+                     FROM cofferdam.batches b WHERE b.tenant_id = p.tenant_id AND b.chain_id = p.chain_id \
+                         AND b.batch_index = p.batch_index) > $3) IS NOT FALSE) \
              AND NOT EXISTS (SELECT FROM cofferdam.policy_postings p \
-                 JOIN cofferdam.policy_submissions s USING (tenant_id, chain_id, version) \
-                 WHERE p.chain_id = $1 AND p.intent = $2 AND (s.block_number > $3) IS NOT FALSE)",
+                 WHERE p.chain_id = $1 AND p.intent = $2 AND ((SELECT s.block_number \
+                     FROM cofferdam.policy_submissions s WHERE s.tenant_id = p.tenant_id \
+                         AND s.chain_id = p.chain_id AND s.version = p.version) > $3) IS NOT FALSE)",
         )
         .bind(self.handle.chain())
         .bind(intent.id.as_slice())

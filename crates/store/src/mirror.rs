@@ -30,9 +30,6 @@ pub struct Mirror {
     handle: Handle,
 }
 
-/// So few events are looked up one by one among our own batches.
-const FEW: usize = 8;
-
 /// What applying a range of blocks came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -168,14 +165,6 @@ impl Mirror {
         let anchored = ours(MirrorTable::Anchored).map(AnchoredEvent::try_from);
         let anchored = anchored.collect::<Result<Vec<_>>>()?;
         if !anchored.is_empty() {
-            if anchored.len() > FEW {
-                // Without statistics of columns the planner takes the tenants' batches to be a handful, too, and
-                // would compare each of them with each event.
-                sqlx::query("SET LOCAL enable_nestloop = off")
-                    .execute(&mut **tx)
-                    .await
-                    .map_err(StoreError::database("plan the reconciliation"))?;
-            }
             let (confirmed, findings) = self.compare(tx, &anchored).await?;
             applied.anchored = self.confirm(tx, &confirmed).await?;
             applied.incidents = self.report(tx, &findings).await?;

@@ -71,7 +71,7 @@ impl TenantTx {
                      WHERE e.tenant_id = $1 AND e.chain_id = $2 AND e.seq >= tile.first \
                          AND e.seq < least(tile.first + size.leaves, a.first_seq + a.count)) AS leaves \
              FROM (SELECT batch_index, tiles FROM cofferdam.batches \
-                 WHERE tenant_id = $1 AND chain_id = $2 AND first_seq <= $3 \
+                 WHERE tenant_id = $1 AND chain_id = $2 AND first_seq BETWEEN 0 AND $3 \
                  ORDER BY first_seq DESC LIMIT 1) b \
              CROSS JOIN LATERAL (SELECT ",
             anchored_columns!(),
@@ -97,8 +97,7 @@ impl TenantTx {
     pub async fn tiles(&mut self, batch: &Batch) -> Result<BatchTiles> {
         let row = sqlx::query(
             "SELECT tiles FROM cofferdam.batches \
-             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index BETWEEN $3 AND $3 \
-                 AND tiles IS NOT NULL ORDER BY batch_index",
+             WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = $3 AND tiles IS NOT NULL",
         )
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())
@@ -139,9 +138,7 @@ impl TenantTx {
             "SELECT a.* FROM unnest($3::bigint[]) AS wanted (index), LATERAL (SELECT ",
             anchored_columns!(),
             ", nodes FROM cofferdam.anchored \
-                 WHERE tenant_id = $1 AND chain_id = $2 \
-                     AND batch_index BETWEEN wanted.index AND wanted.index \
-                 ORDER BY batch_index LIMIT 1) a"
+                 WHERE tenant_id = $1 AND chain_id = $2 AND batch_index = wanted.index LIMIT 1) a"
         ))
         .bind(self.tenant().as_b256().0)
         .bind(self.chain())

@@ -106,8 +106,9 @@ impl Handle {
 /// Settings of the session, so that `RESET` comes back to them: the role, the chain, no tenant, and a
 /// search path in which nobody can put an object under ours.
 fn options(url: &DatabaseUrl, role: Role, chain: i64) -> PgConnectOptions {
-    // A leader that is stopped in the middle of a write must not keep its locks from the next for ever.
-    let (idle, busy) = if role == Role::Sealer { ("20s", "5min") } else { ("0", "0") };
+    // Who is stopped in the middle of a write must not keep its locks from the others for ever.
+    let idle = if role == Role::Reader { "0" } else { "10s" };
+    let busy = if role == Role::Sealer { "5min" } else { "0" };
     // No column has statistics, so every tenant is taken to have a handful of rows, which a bitmap would collect
     // and sort; most of what a reader asks for is the last few of many, in order of a key.
     let bitmaps = if role == Role::Reader { "off" } else { "on" };

@@ -88,21 +88,24 @@ impl Sealer {
         limit: u32,
         passed: &[TenantId],
     ) -> Result<Vec<SealedBatch>> {
+        // As `OFFSET 0` keeps them, the conditions are looked up for each batch: joined, the planner, which has
+        // no statistics, would compare each with each.
         let passed: Vec<_> = passed.iter().map(|tenant| tenant.as_b256().0).collect();
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(concat!(
             "SELECT ",
             batch_columns!(),
             " FROM cofferdam.batches b \
-             JOIN cofferdam.heads h USING (tenant_id, chain_id) \
-             WHERE b.chain_id = $1 AND b.anchored_at IS NULL AND h.halted IS NULL \
-                 AND b.tenant_id <> ALL ($3) \
+             WHERE b.chain_id = $1 AND b.anchored_at IS NULL \
+                 AND b.tenant_id NOT IN (SELECT unnest($3::bytea[])) \
+                 AND (SELECT h.halted IS NULL FROM cofferdam.heads h \
+                     WHERE h.tenant_id = b.tenant_id AND h.chain_id = b.chain_id) \
                  AND NOT EXISTS (SELECT FROM cofferdam.postings p WHERE p.tenant_id = b.tenant_id \
-                     AND p.chain_id = b.chain_id AND p.anchored IS NULL) \
-                 AND NOT EXISTS (SELECT FROM cofferdam.postings p JOIN cofferdam.transactions t \
-                     ON t.chain_id = p.chain_id AND t.tx_hash = p.intent WHERE p.tenant_id = b.tenant_id \
+                     AND p.chain_id = b.chain_id AND p.anchored IS NULL OFFSET 0) \
+                 AND NOT EXISTS (SELECT FROM cofferdam.postings p WHERE p.tenant_id = b.tenant_id \
                      AND p.chain_id = b.chain_id AND p.batch_index = b.batch_index AND p.anchored \
-                     AND NOT t.settled) \
+                     AND NOT (SELECT t.settled FROM cofferdam.transactions t \
+                         WHERE t.chain_id = p.chain_id AND t.tx_hash = p.intent) OFFSET 0) \
              ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.batch_index), \
                  b.sealed_at, b.tenant_id LIMIT $2"
         ))

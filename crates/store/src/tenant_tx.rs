@@ -324,7 +324,7 @@ impl TenantTx {
                     "SELECT ",
                     batch_columns!(),
                     " FROM cofferdam.batches b \
-                     WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.first_seq <= $3 \
+                     WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.first_seq BETWEEN 0 AND $3 \
                      ORDER BY b.first_seq DESC LIMIT 1"
                 ),
                 bigint(seq.get(), "seq")?,
@@ -340,8 +340,7 @@ impl TenantTx {
                 "SELECT ",
                 batch_columns!(),
                 " FROM cofferdam.batches b \
-                 WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.batch_index BETWEEN $3 AND $3 \
-                 ORDER BY b.batch_index"
+                 WHERE b.tenant_id = $1 AND b.chain_id = $2 AND b.batch_index = $3"
             ),
             bigint(index.get(), "batch index")?,
         )

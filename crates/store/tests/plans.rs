@@ -3,8 +3,9 @@
 
 mod common;
 
-use cofferdam_core::{BatchIndex, Seq};
-use cofferdam_store::{Mirror, Reader, TenantTx};
+use alloy_primitives::U256;
+use cofferdam_core::{Address, B256, BatchIndex, Seq, TenantId};
+use cofferdam_store::{Attempt, Item, Mined, Mirror, Reader, Sealer, TenantTx};
 use common::{CHAIN, Database, anchored, anchored_row, apply, block, database, entries, tenant};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn total(database: &Database) -> i64 {
     sqlx::query_scalar(read).fetch_one(&mut raw).await.expect("a sum")
 }
 
-/// Demands that this reads about so many rows.
+/// Demands that this reads about so many rows of a tenant.
 async fn reads(database: &Database, rows: i64, doing: impl AsyncFnOnce(TenantTx)) {
     let before = total(database).await;
     let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
@@ -35,6 +36,94 @@ async fn reads(database: &Database, rows: i64, doing: impl AsyncFnOnce(TenantTx)
     drop(reader);
     let read = total(database).await - before;
     assert!((rows..rows + SLACK).contains(&read), "{read} rows, not {rows}");
+}
+
+/// How many tenants there are, each with one anchored batch; and how many of them have a second.
+const TENANTS: u64 = 3_000;
+const SECOND: u64 = 40;
+
+fn crowded(n: u64) -> TenantId {
+    TenantId::from_authority(Address::left_padding_from(&(n + 1).to_be_bytes())).expect("not zero")
+}
+
+/// Fills the database with all of them, each with a transaction of its own.
+async fn crowd(database: &Database) {
+    let ids: Vec<_> = (0..TENANTS).map(|n| crowded(n).as_b256().0).collect();
+    let sql = format!(
+        "WITH t AS (INSERT INTO cofferdam.tenants (tenant_id, chain_id, name) \
+             SELECT id, {CHAIN}, 't' || n FROM unnest($1::bytea[]) WITH ORDINALITY AS t(id, n) RETURNING *), \
+         h AS (INSERT INTO cofferdam.heads (tenant_id, chain_id, last_entry_hash, next_seq, sealed_seq, \
+                 sealed_batches) SELECT tenant_id, chain_id, tenant_id, 2, 2, 2 FROM t), \
+         m AS (INSERT INTO cofferdam.mirror_heads (tenant_id, chain_id, batches, entries, peaks) \
+             SELECT tenant_id, chain_id, 1, 1, tenant_id FROM t), \
+         b AS (INSERT INTO cofferdam.batches (tenant_id, chain_id, batch_index, first_seq, count, root, \
+                 anchored_at, block_number, block_hash, tx_hash, log_index) \
+             SELECT id, {CHAIN}, i, i, 1, id, CASE i WHEN 0 THEN 1 END, CASE i WHEN 0 THEN 1 END, \
+                 CASE i WHEN 0 THEN id END, CASE i WHEN 0 THEN id END, CASE i WHEN 0 THEN 1 END \
+             FROM unnest($1::bytea[]) WITH ORDINALITY AS t(id, n), generate_series(0, 1) i \
+             WHERE i = 0 OR n <= {SECOND} RETURNING *), \
+         p AS (INSERT INTO cofferdam.postings (tenant_id, chain_id, batch_index, intent, anchored) \
+             SELECT tenant_id, chain_id, batch_index, tenant_id, true FROM b WHERE batch_index = 0) \
+         INSERT INTO cofferdam.transactions (chain_id, tx_hash, intent, sender, nonce, items, settled) \
+         SELECT {CHAIN}, id, id, decode(repeat('00', 20), 'hex'), n, 1, true FROM unnest($1::bytea[]) WITH ORDINALITY AS t(id, n)"
+    );
+    let mut raw = database.raw(None).await;
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids).execute(&mut raw).await.expect("filled");
+}
+
+/// Demands that this reads at most so many rows for each of the tenants that it is about.
+async fn reads_each(database: &Database, rows: i64, doing: impl AsyncFnOnce()) {
+    let before = total(database).await;
+    doing().await;
+    let (read, of) = (total(database).await - before, SECOND as i64);
+    assert!((of..=of * rows).contains(&read), "{read} rows, for {of} tenants");
+}
+
+#[tokio::test]
+async fn what_concerns_few_tenants_reads_their_rows_alone() {
+    let database = database().await;
+    crowd(&database).await;
+    let sealer = async || Sealer::connect(&database.runtime, CHAIN).await.expect("a sealer");
+
+    let mut waiting = vec![];
+    reads_each(&database, 4, async || {
+        waiting = sealer().await.unanchored_batches(99, &[]).await.expect("listed");
+    })
+    .await;
+    assert_eq!(waiting.len() as u64, SECOND);
+
+    let hash = B256::repeat_byte(7);
+    let attempt = Attempt { hash, raw: vec![1].into(), max_fee: 1, tip: 1 };
+    let items: Vec<_> =
+        waiting.iter().map(|batch| (batch.tenant, Item::Batch(batch.index))).collect();
+    let mined = Mined {
+        hash,
+        success: true,
+        block_number: 2,
+        block_hash: block(2).hash,
+        gas_used: 100,
+        effective_gas_price: 1,
+        l1_fee: U256::ZERO,
+        operator_fee: U256::ZERO,
+        done: items.clone(),
+    };
+    reads_each(&database, 9, async || {
+        let sealer = sealer().await;
+        let intent = sealer.record_intent(Address::ZERO, 0, &attempt, &items).await;
+        let intent = intent.expect("recorded");
+        sealer.mined(&intent, &mined).await.expect("written down");
+        sealer.abandon(&intent, 0).await.expect("freed");
+    })
+    .await;
+
+    let rows: Vec<_> =
+        waiting.iter().zip(0..).map(|(batch, n)| anchored_row(anchored(batch, 2, n))).collect();
+    reads_each(&database, 9, async || {
+        let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+        let applied = apply(&mirror, None, block(2), &[], &rows).await.expect("applied");
+        assert_eq!((applied.anchored, applied.incidents), (SECOND, 0));
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -31,11 +31,11 @@ enum Point {
     Moment(Duration),
 }
 
-const ENTRIES: &str = "INSERT INTO cofferdam.entries";
+pub(super) const ENTRIES: &str = "INSERT INTO cofferdam.entries";
 const BATCHES: &str = "INSERT INTO cofferdam.batches";
 const INTENT: &str = "INSERT INTO cofferdam.transactions";
 const OUTCOME: &str = "UPDATE cofferdam.transactions SET outcome";
-const MIRRORED: &str = "UPDATE cofferdam.batches b SET anchored_at";
+pub(super) const MIRRORED: &str = "SELECT count(cofferdam.confirm(";
 const SEND: &str = "eth_sendRawTransaction";
 const RECEIPT: &str = "eth_getTransactionReceipt";
 

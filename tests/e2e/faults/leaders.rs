@@ -1,5 +1,7 @@
 //! More than one who posts: two daemons, a stranger who is first, an anchorer that is replaced.
 
+use std::process::Stdio;
+
 use alloy::{
     primitives::{Address, Bytes},
     signers::{SignerSync, local::PrivateKeySigner},
@@ -13,6 +15,7 @@ use serde_json::json;
 use tokio::time::Duration;
 
 use super::{
+    kills::{ENTRIES, MIRRORED},
     trap::When,
     world::{TENANTS, World},
 };
@@ -46,6 +49,34 @@ async fn i8_a_daemon_that_sleeps_past_its_lease_and_wakes_does_no_harm() {
     sleeper.kill().await;
     world.append(1).await;
     world.is_well().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn i8_who_sleeps_with_a_lock_in_hand_holds_nobody_up_for_long() {
+    let mut world = World::start().await;
+    let sleeper = world.daemon();
+    // It is about to commit what it mirrored, and falls asleep.
+    let mut confirming = world.wire.traps().set(MIRRORED, When::Before, 0);
+    world.append(2).await;
+    assert!(confirming.within(Duration::from_secs(60)).await, "{}", world.said());
+    sleeper.signal("STOP").await;
+    let mut other = world.daemon();
+    world.is_well().await;
+    // So does somebody who appends.
+    let mut appending = world.wire.traps().set(ENTRIES, When::Before, 0);
+    let mut append = world.appending(2);
+    let mut append = append.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(appending.within(Duration::from_secs(60)).await, "{}", world.said());
+    world.append(2).await;
+    world.is_well().await;
+    drop((confirming, appending));
+    let _ = append.wait().await.unwrap();
+    sleeper.signal("CONT").await;
+    world.append(2).await;
+    world.is_well().await;
+    other.lives();
+    sleeper.kill().await;
     other.stop().await;
 }
 

@@ -1,13 +1,10 @@
 //! A Postgres of its own, fsync on, and a tenant with many entries of a kilobyte.
 #![allow(dead_code, reason = "each bench uses its own part")]
 
-use std::{fs, path::Path};
-
 use cofferdam_core::{Address, FieldName, TenantId};
-use cofferdam_devnet::{Postgres, PostgresOptions, Toolchain};
+use cofferdam_devnet::{BenchServer, TestDatabase};
 use cofferdam_store::{DatabaseUrl, NewEntry, Sequencer, migrate};
 use futures::{StreamExt, stream};
-use tempfile::TempDir;
 
 pub(crate) const CHAIN: u64 = 31337;
 /// Entries handed over at a time.
@@ -20,26 +17,14 @@ pub(crate) fn number(option: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
-/// A folder for the server, which runs as another user, who must be able to pass through.
-pub(crate) fn folder() -> TempDir {
-    let dir = tempfile::tempdir().expect("a directory");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    fs::set_permissions(dir.path(), open).expect("permissions");
-    dir
-}
-
 /// Starts it, migrated; with the daemon's URL.
-pub(crate) async fn start(dir: &Path) -> (Postgres, DatabaseUrl) {
-    let options = PostgresOptions { data_dir: dir.into(), port: None, ephemeral: false };
-    let postgres = Postgres::start(&Toolchain::find(), &options).await.expect("a Postgres");
-    let mut url = postgres.admin_url().clone();
-    url.set_path("bench");
-    let admin: DatabaseUrl = url.as_str().parse().expect("a URL");
-    url.set_username("daemon").expect("a user");
-    url.set_password(Some("daemon")).expect("a password");
-    let daemon: DatabaseUrl = url.as_str().parse().expect("a URL");
+pub(crate) async fn start() -> (BenchServer, DatabaseUrl) {
+    let server = BenchServer::start().await.expect("a Postgres");
+    let TestDatabase { admin_url, runtime_url } = server.database("bench");
+    let admin: DatabaseUrl = admin_url.as_str().parse().expect("a URL");
+    let daemon: DatabaseUrl = runtime_url.as_str().parse().expect("a URL");
     migrate(&admin, &daemon).await.expect("migrated");
-    (postgres, daemon)
+    (server, daemon)
 }
 
 pub(crate) fn tenant(n: u64) -> TenantId {

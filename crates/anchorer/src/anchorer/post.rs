@@ -79,6 +79,25 @@ impl Anchorer {
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
         let poster = &self.poster;
+        let posted = self.post_pages(ledger, followed, report).await;
+        // What waits behind a gap makes no room until somebody fills it.
+        if followed.has_gap()
+            && let Some(fees) = self.fees(followed).await?
+        {
+            let us = poster.sender.address();
+            poster.post(ledger, followed, Call::nothing(us), fees, &[]).await?;
+        }
+        posted
+    }
+
+    /// Page by page, every tenant's oldest batches first.
+    async fn post_pages(
+        &self,
+        ledger: &Sealer,
+        followed: &mut Followed,
+        report: &mut RoundReport,
+    ) -> Result<(), AnchorError> {
+        let poster = &self.poster;
         let (us, in_flight) = (poster.sender.address(), poster.policy.in_flight);
         let mut passed = vec![];
         for (tenant, anchorer) in self.aside.resting().await {
@@ -98,12 +117,6 @@ impl Anchorer {
             if is_last || followed.waiting.is_some() {
                 break;
             }
-        }
-        if followed.open < in_flight
-            && followed.has_gap()
-            && let Some(fees) = self.fees(followed).await?
-        {
-            poster.post(ledger, followed, Call::nothing(us), fees, &[]).await?;
         }
         Ok(())
     }
@@ -156,18 +169,20 @@ impl Anchorer {
         report: &mut RoundReport,
     ) -> [Vec<Ready>; 2] {
         let (mut own, mut signed) = (vec![], vec![]);
+        let mut unsigned = HashSet::new();
         for batch in batches {
             let Some(anchorer) = signers.get(&batch.tenant) else {
                 own.push(Ready { batch, signed: None });
                 continue;
             };
-            if report.troubled.iter().any(|(tenant, _)| *tenant == batch.tenant) {
+            if unsigned.contains(&batch.tenant) {
                 continue;
             }
             match self.anchorers.sign(self.chain(), *anchorer, &batch).await {
                 Ok(item) => signed.push(Ready { batch, signed: Some(item) }),
                 Err(error) => {
                     warn!(tenant = %batch.tenant, %error, "batch not signed, trying again");
+                    unsigned.insert(batch.tenant);
                     report.troubled.push((batch.tenant, error.to_string()));
                 }
             }

@@ -303,7 +303,8 @@ pub(super) async fn registered(
     heads: &[MirrorHead],
 ) -> Result<HashSet<B256>> {
     let rows = sqlx::query(
-        "SELECT tenant_id FROM cofferdam.tenants WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])",
+        "SELECT t.tenant_id FROM unnest($2::bytea[]) AS wanted (id), LATERAL (SELECT tenant_id \
+             FROM cofferdam.tenants WHERE tenant_id = wanted.id AND chain_id = $1 LIMIT 1) t",
     )
     .bind(chain)
     .bind(heads.iter().map(|head| head.tenant.as_slice()).collect::<Vec<_>>())

@@ -27,8 +27,9 @@ impl Mirror {
             "SELECT e.ord, s.version IS NOT NULL AS known, s.policy_hash, s.verdict_signer, s.not_before, \
                  s.not_after, s.failed IS NOT NULL AS failed \
              FROM UNNEST($2::bytea[], $3::bigint[]) WITH ORDINALITY AS e(tenant_id, version, ord) \
-             LEFT JOIN cofferdam.policy_submissions s ON s.tenant_id = e.tenant_id AND s.chain_id = $1 \
-                 AND s.version = e.version \
+             LEFT JOIN LATERAL (SELECT * FROM cofferdam.policy_submissions s \
+                 WHERE s.tenant_id = e.tenant_id AND s.chain_id = $1 AND s.version = e.version \
+                 LIMIT 1) s ON true \
              WHERE s.version IS NOT NULL OR EXISTS (SELECT FROM cofferdam.policy_submissions o \
                  WHERE o.tenant_id = e.tenant_id AND o.chain_id = $1 AND o.version < e.version) \
              ORDER BY e.ord",

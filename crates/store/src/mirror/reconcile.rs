@@ -24,8 +24,9 @@ impl Mirror {
         let rows = sqlx::query(
             "SELECT e.ord, b.first_seq, b.count, b.root, b.block_hash, b.log_index \
              FROM UNNEST($2::bytea[], $3::bigint[]) WITH ORDINALITY AS e(tenant_id, batch_index, ord) \
-             LEFT JOIN cofferdam.batches b ON b.tenant_id = e.tenant_id AND b.chain_id = $1 \
-                 AND b.batch_index = e.batch_index \
+             LEFT JOIN LATERAL (SELECT first_seq, count, root, block_hash, log_index FROM cofferdam.batches \
+                 WHERE tenant_id = e.tenant_id AND chain_id = $1 AND batches.batch_index = e.batch_index \
+                 LIMIT 1) b ON true \
              ORDER BY e.ord",
         )
         .bind(self.handle.chain())
@@ -98,12 +99,11 @@ impl Mirror {
         }
         let at = Positions::of(events, |event| (event.tenant, event.position))?;
         let done = sqlx::query(
-            "UPDATE cofferdam.batches b SET anchored_at = e.anchored_at, block_number = e.block_number, \
-                 block_hash = e.block_hash, tx_hash = e.tx_hash, log_index = e.log_index \
+            "SELECT count(cofferdam.confirm(tenant_id, $1, batch_index, anchored_at, block_number, \
+                 block_hash, tx_hash, log_index)) AS confirmed \
              FROM UNNEST($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bytea[], \
                  $7::bigint[], $8::bigint[]) AS e(tenant_id, block_hash, log_index, block_number, \
-                 tx_hash, batch_index, anchored_at) \
-             WHERE b.tenant_id = e.tenant_id AND b.chain_id = $1 AND b.batch_index = e.batch_index",
+                 tx_hash, batch_index, anchored_at)",
         )
         .bind(self.handle.chain())
         .bind(at.tenants)
@@ -113,10 +113,10 @@ impl Mirror {
         .bind(at.tx_hashes)
         .bind(numbers(events, |event| event.index.get(), "batch index")?)
         .bind(numbers(events, |event| event.anchored_at, "block timestamp")?)
-        .execute(&mut **tx)
+        .fetch_one(&mut **tx)
         .await
         .map_err(StoreError::database("confirm batches"))?;
-        Ok(done.rows_affected())
+        done.number("confirmed")
     }
 
     pub(super) async fn report(
