@@ -323,7 +323,8 @@ async fn an_entry_that_is_not_anchored_is_pending_and_cannot_be_judged() {
     let stack = stack().await;
     stack.append(&records("acme", 5..6)).await;
     let pending = receipt(&stack, "--tenant acme --seq 5 --withhold payload").await;
-    assert_eq!(pending["state"], "pending");
+    let all = json!(["batch", "position", "path", "history", "anchor", "proofBlock"]);
+    assert_eq!((&pending["state"], &pending["lacks"]), (&json!("pending"), &all));
     audit(&stack, &pending).await.fails_saying(2, &["pending"]);
     for (options, said) in [
         ("--tenant acme --seq 6", "no entry 6"),
@@ -346,8 +347,17 @@ async fn a_final_entry_is_proven_without_asking_anybody() {
     let early = receipt(&stack, "--tenant acme --seq 5").await;
     assert_eq!((&early["state"], &early["lacks"]), (&json!("included"), &json!(["proofBlock"])));
     let chain = stack.chain().await;
-    let mine: Value = chain.provider().raw_request("anvil_mine".into(), (80,)).await.unwrap();
-    assert_eq!(mine, json!(null));
+    // Anvil's are 32 and 64 blocks deep.
+    for (state, blocks) in [("safe", 40), ("final", 40)] {
+        let mine: Value =
+            chain.provider().raw_request("anvil_mine".into(), (blocks,)).await.unwrap();
+        assert_eq!(mine, json!(null));
+        let now = receipt(&stack, "--tenant acme --seq 5").await;
+        let lacks = if state == "safe" { json!(["proofBlock"]) } else { json!([]) };
+        assert_eq!((&now["state"], &now["lacks"]), (&json!(state), &lacks));
+        let level = if state == "safe" { 3 } else { 4 };
+        assert_eq!(audit(&stack, &now).await.exits(0).json()["level"], level);
+    }
     // What is anchored after the final block is not in its storage.
     stack.append(&records("acme", 7..8)).await;
     stack.anchor().await;

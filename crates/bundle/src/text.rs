@@ -2,10 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use cofferdam_core::MAX_LINE_BYTES;
@@ -17,6 +14,10 @@ pub const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const MAX_RATIO: u64 = 32;
 /// … and as much more.
 const SLACK: u64 = 16 << 20;
+/// A line takes so many bytes of the file, since it holds a hash that nothing compresses, …
+const LINE: u64 = 32;
+/// … but for so many lines.
+const FREE_LINES: u64 = 1 << 14;
 /// No frame needs more memory than 2 to this many bytes.
 const WINDOW_LOG: u32 = 24;
 /// How much text is compressed at once.
@@ -36,55 +37,61 @@ pub(crate) enum Unreadable {
 /// Reads lines.
 pub(crate) struct Lines<'a, R: Read> {
     text: BufReader<Decoder<'static, BufReader<Counted<'a, R>>>>,
-    read: &'a AtomicU64,
-    broken: Arc<AtomicBool>,
     inflated: u64,
+    lines: u64,
 }
 
-/// Counts what is read, and notes an error of the file's own.
+/// Counts what is read, for whoever watches as well, and notes an error of the file's own.
 struct Counted<'a, R> {
     inner: R,
-    read: &'a AtomicU64,
-    broken: Arc<AtomicBool>,
+    watched: &'a AtomicU64,
+    read: u64,
+    broken: bool,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer);
         match &read {
-            Ok(count) => drop(self.read.fetch_add(*count as u64, Ordering::Relaxed)),
+            Ok(count) => {
+                self.read += *count as u64;
+                self.watched.fetch_add(*count as u64, Ordering::Relaxed);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => self.broken.store(true, Ordering::Relaxed),
+            Err(_) => self.broken = true,
         }
         read
     }
 }
 
 impl<'a, R: Read> Lines<'a, R> {
-    /// `read` is where the bytes of the file are counted.
-    pub(crate) fn new(inner: R, read: &'a AtomicU64) -> io::Result<Self> {
-        let broken = Arc::new(AtomicBool::new(false));
-        let counted = Counted { inner, read, broken: Arc::clone(&broken) };
-        let mut decoder = Decoder::new(counted)?;
+    /// `watched` is where the bytes of the file are counted, perhaps with those of others.
+    pub(crate) fn new(inner: R, watched: &'a AtomicU64) -> io::Result<Self> {
+        let mut decoder = Decoder::new(Counted { inner, watched, read: 0, broken: false })?;
         decoder.window_log_max(WINDOW_LOG)?;
         let text = BufReader::with_capacity(1 << 17, decoder);
-        Ok(Self { text, read, broken, inflated: 0 })
+        Ok(Self { text, inflated: 0, lines: 0 })
+    }
+
+    fn file(&self) -> &Counted<'a, R> {
+        self.text.get_ref().get_ref().get_ref()
     }
 
     /// Appends the next line without its end; `false` at the end of the text.
     pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, Unreadable> {
         let begun = line.len();
         loop {
-            let available = self.text.fill_buf().map_err(|error| {
-                match self.broken.load(Ordering::Relaxed) {
-                    true => Unreadable::File(error),
-                    false => Unreadable::Refused(format!("compression: {error}")),
-                }
-            })?;
+            if let Some(error) = self.text.fill_buf().err() {
+                return match self.file().broken {
+                    true => Err(Unreadable::File(error)),
+                    false => refused(format_args!("compression: {error}")),
+                };
+            }
+            let available = self.text.buffer();
             if available.is_empty() {
                 return match line.len() == begun {
                     true => Ok(false),
-                    false => Err(Unreadable::Refused("the last line has no end".into())),
+                    false => refused("the last line has no end"),
                 };
             }
             let newline = available.iter().position(|byte| *byte == b'\n');
@@ -93,22 +100,30 @@ impl<'a, R: Read> Lines<'a, R> {
             let used = part + usize::from(newline.is_some());
             self.text.consume(used);
             self.inflated += used as u64;
+            self.lines += u64::from(newline.is_some());
             if line.len() - begun > MAX_LINE_BYTES {
-                return Err(Unreadable::Refused(format!(
-                    "a line of more than {MAX_LINE_BYTES} bytes"
-                )));
+                return refused(format_args!("a line of more than {MAX_LINE_BYTES} bytes"));
             }
-            let bound = self.read.load(Ordering::Relaxed).saturating_mul(MAX_RATIO) + SLACK;
-            if self.inflated > bound {
-                return Err(Unreadable::Refused(format!(
+            let read = self.file().read;
+            if self.inflated > read.saturating_mul(MAX_RATIO) + SLACK {
+                return refused(format_args!(
                     "compression: more than {MAX_RATIO} times as much text as file"
-                )));
+                ));
+            }
+            if self.lines > read / LINE + FREE_LINES {
+                return refused(format_args!(
+                    "compression: more than a line for every {LINE} bytes of the file"
+                ));
             }
             if newline.is_some() {
                 return Ok(true);
             }
         }
     }
+}
+
+fn refused<T>(reason: impl ToString) -> Result<T, Unreadable> {
+    Err(Unreadable::Refused(reason.to_string()))
 }
 
 /// Writes lines so that every reader's bounds are kept.
@@ -174,6 +189,7 @@ fn stored(text: &[u8]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_primitives::{B256, keccak256};
 
     fn packed(lines: &[String]) -> Vec<u8> {
         let mut writer = Writer::new(vec![]);
@@ -182,8 +198,9 @@ mod tests {
     }
 
     fn read(file: &[u8]) -> Result<Vec<String>, String> {
-        let read = AtomicU64::new(0);
-        let mut lines = Lines::new(file, &read).expect("a decoder");
+        // What was read of other files allows this one nothing.
+        let watched = AtomicU64::new(1 << 40);
+        let mut lines = Lines::new(file, &watched).expect("a decoder");
         let (mut all, mut line) = (vec![], vec![]);
         loop {
             match lines.next(&mut line) {
@@ -205,6 +222,19 @@ mod tests {
         // 60 MB of the same letter is far beyond what may be inflated; stored, it is not.
         let zeros: Vec<_> = (0..60).map(|_| "0".repeat(1 << 20)).collect();
         assert_eq!(read(&packed(&zeros)).expect("its own").len(), 60);
+    }
+
+    #[test]
+    fn there_are_no_more_lines_than_hashes() {
+        let lines = |hash: fn(u64) -> B256| -> Vec<String> {
+            (0..100_000).map(|n| format!("{{\"commitment\":\"{}\"}}", hash(n))).collect()
+        };
+        let own = lines(|n| keccak256(n.to_be_bytes()));
+        assert_eq!(read(&packed(&own)).expect("each its own"), own);
+        let same = zstd::bulk::compress((lines(|_| B256::ZERO).join("\n") + "\n").as_bytes(), 3);
+        assert!(
+            read(&same.expect("memory")).expect_err("all the same").contains("a line for every")
+        );
     }
 
     #[test]

@@ -112,6 +112,23 @@ fn nothing_can_be_left_out_doubled_or_moved() {
         changed(|it| drop(it.drain(2..5))),
         "batch 1: its index is 2, where 1 follows what came before"
     );
+    // The second batch before the first, as it is and with repaired places.
+    assert_eq!(
+        changed(|it| it[2..10].rotate_left(3)),
+        "batch 1: its index is 2, where 1 follows what came before"
+    );
+    let swapped = |it: &mut Vec<String>| {
+        it[2..10].rotate_left(3);
+        for (line, (from, to), (seq, place)) in
+            [(2, ("2", "1"), ("5", "3")), (7, ("1", "2"), ("3", "7"))]
+        {
+            let own = format!("\"index\":\"{from}\",\"firstSeq\":\"{seq}\"");
+            assert!(it[line].contains(&own), "{}", it[line]);
+            it[line] =
+                it[line].replace(&own, &format!("\"index\":\"{to}\",\"firstSeq\":\"{place}\""));
+        }
+    };
+    assert_eq!(changed(swapped), "entry 3: entry 5 stands in its place");
     assert!(changed(|it| drop(it.remove(5))).starts_with("batch 2: members: "));
     assert!(changed(|it| it.insert(2, it[3].clone())).starts_with("batch 1: members: "));
     assert_eq!(changed(|it| it.truncate(4)), "the text ends where entry 4 should follow");
@@ -243,6 +260,11 @@ fn the_exporter_signs_the_line_as_it_stands() {
     assert!(manifest(&|it| it.replace("\"version\":1,", "\"version\":2,")).contains("version 2"));
     assert!(manifest(&|it| it.replacen('{', "{\"more\":1,", 1)).contains("unknown field"));
     assert!(manifest(&|it| it.replacen('{', "{\"version\":1,", 1)).contains("duplicate key"));
+
+    // By a key, but not that of the exporter whom it names.
+    let other = refused(&with(&made, |it| it.exporter = [1; 20].into()));
+    let named = "signed this manifest, not 0x0101010101010101010101010101010101010101";
+    assert!(other.starts_with("signature: ") && other.ends_with(named), "{other}");
 
     let signature = |change: &dyn Fn(&mut Vec<u8>)| {
         let value: Value = serde_json::from_str(&made.lines[1]).unwrap();

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eyre::{Result, WrapErr};
@@ -59,19 +59,7 @@ impl Output {
 
     /// A progress bar on a terminal; elsewhere a plain line every few seconds.
     pub(crate) fn progress(&self, what: &'static str, total: u64, unit: Unit) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
-        let target =
-            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template = match unit {
-            Unit::Bytes => "{msg:10} {bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-            Unit::Entries => "{msg:10} {bar:32} {pos}/{len} {per_sec} {eta} left",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("█▓░"));
-        }
-        bar.set_message(what);
-        Progress { bar, what, terminal, said: std::time::Instant::now() }
+        Progress::new(what, total, unit, std::io::stderr().is_terminal())
     }
 }
 
@@ -132,23 +120,49 @@ pub(crate) enum Unit {
     Entries,
 }
 
+/// How often progress is told where there is no bar.
+const EVERY: Duration = Duration::from_secs(5);
+
 /// Progress of long work.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     what: &'static str,
     terminal: bool,
-    said: std::time::Instant,
+    said: Instant,
 }
 
 impl Progress {
+    fn new(what: &'static str, total: u64, unit: Unit, terminal: bool) -> Self {
+        let target =
+            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let template = match unit {
+            Unit::Bytes => "{msg:10} {bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+            Unit::Entries => "{msg:10} {bar:32} {pos}/{len} {per_sec} {eta} left",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("█▓░"));
+        }
+        bar.set_message(what);
+        Self { bar, what, terminal, said: Instant::now() }
+    }
+
     pub(crate) fn set(&mut self, position: u64) {
         self.bar.set_position(position);
-        if !self.terminal && self.said.elapsed() > Duration::from_secs(5) {
-            self.said = std::time::Instant::now();
-            let total = self.bar.length().unwrap_or_default().max(1);
-            eprintln!("{}: {} %", self.what, position * 100 / total);
+        if let Some(line) = self.line(Instant::now()) {
+            eprintln!("{line}");
         }
+    }
+
+    /// Where there is no bar: a line, if there was none for some seconds.
+    fn line(&mut self, now: Instant) -> Option<String> {
+        if self.terminal || now < self.said + EVERY {
+            return None;
+        }
+        self.said = now;
+        let total = self.bar.length().unwrap_or_default().max(1);
+        Some(format!("{}: {} %", self.what, self.bar.position() * 100 / total))
     }
 
     /// The same, of a total that is only known by now.
@@ -209,6 +223,21 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_told_every_few_seconds_where_there_is_no_bar() {
+        let begun = Instant::now() + Duration::from_secs(60);
+        let mut plain = Progress::new("verifying", 200, Unit::Bytes, false);
+        plain.set(50);
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(plain.line(after(0)).as_deref(), Some("verifying: 25 %"));
+        plain.set(100);
+        let lines = [1, 4, 5, 6, 11].map(|seconds| plain.line(after(seconds)));
+        assert_eq!(lines.map(|line| line.is_some()), [false, false, true, false, true]);
+        assert_eq!(plain.line(after(16)).as_deref(), Some("verifying: 50 %"));
+        // A bar tells enough.
+        assert_eq!(Progress::new("verifying", 200, Unit::Bytes, true).line(after(0)), None);
+    }
 
     #[test]
     fn one_is_not_many() {

@@ -11,6 +11,9 @@ use std::{borrow::Cow, collections::BTreeSet};
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
 
+/// How much of a text an error quotes.
+pub(crate) const QUOTED: usize = 64;
+
 /// Why a text is refused, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {kind}")]
@@ -181,7 +184,7 @@ impl<'a> Scanner<'a> {
             }
             let key = self.string()?;
             if let Some(duplicate) = keys.replace(key) {
-                return Err((JsonErrorKind::DuplicateKey(abridged(&duplicate)), start));
+                return Err((JsonErrorKind::DuplicateKey(abridged(&duplicate, QUOTED)), start));
             }
             if keys.len() > self.members {
                 return Err((JsonErrorKind::Members(self.members), start));
@@ -344,10 +347,10 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// A key may be a mebibyte long; an error message should not.
-fn abridged(key: &str) -> String {
-    let mut chars = key.chars();
-    let mut short: String = chars.by_ref().take(64).collect();
+/// At most so many characters of what may be megabytes of somebody else's.
+pub(crate) fn abridged(text: &str, most: usize) -> String {
+    let mut chars = text.chars();
+    let mut short: String = chars.by_ref().take(most).collect();
     if chars.next().is_some() {
         short.push('…');
     }

@@ -1,10 +1,10 @@
 //! `cofferdam verify`: files against the chain, or everything in a database.
 
 use std::{
-    collections::VecDeque,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
     sync::{
         Arc,
@@ -17,6 +17,7 @@ use cofferdam_contracts::Chain;
 use cofferdam_core::MAX_RECEIPT_BYTES;
 use cofferdam_store::Reader;
 use eyre::{Result, WrapErr, bail, eyre};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::timeout};
 
@@ -72,7 +73,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         return database(&args, output).await;
     }
     let endpoints = Endpoints::new(args.trust.trust()?);
-    let (endpoints, results) = files(verifier::collect(&args.files)?, endpoints, output).await?;
+    // Some more than there are cores, since they also wait for endpoints.
+    let at_once = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+    let found = verifier::collect(&args.files)?;
+    let (endpoints, results) = files(found, endpoints, at_once, output).await?;
     if let Some(path) = &args.report {
         write_whole(path, &verifier::page(&endpoints, &results))?;
     }
@@ -90,40 +94,50 @@ struct Work {
     bundle: Mutex<()>,
 }
 
-/// Judges files, some more at once than there are cores, and tells of them in their own order.
+/// Judges files, so many at once, and tells of them in their own order.
 async fn files(
     files: Vec<PathBuf>,
     endpoints: Endpoints,
+    at_once: usize,
     output: &Output,
 ) -> Result<(Endpoints, Vec<(PathBuf, Judgement)>)> {
-    let at_once = 2 * std::thread::available_parallelism().map_or(2, usize::from);
     let total = files.iter().filter_map(|it| Some(fs::metadata(it).ok()?.len())).sum();
     let mut progress = output.progress("verifying", total, Unit::Bytes);
     let read = Arc::new(AtomicU64::new(0));
     let work = Arc::new(Work { endpoints, read: Arc::clone(&read), bundle: Mutex::default() });
-    let mut results = Vec::with_capacity(files.len());
-    let mut running = VecDeque::new();
-    let mut waiting = files.into_iter();
-    loop {
-        while running.len() < at_once
-            && let Some(file) = waiting.next()
-        {
-            let (path, work) = (file.clone(), Arc::clone(&work));
-            running.push_back((file, tokio::spawn(async move { judge(path, &work).await })));
-        }
-        let Some((file, mut task)) = running.pop_front() else { break };
-        let judged = loop {
-            match timeout(Duration::from_millis(200), &mut task).await {
-                Ok(judged) => break judged,
-                Err(_) => progress.set(read.load(Ordering::Relaxed)),
-            }
-        };
-        results.push((file, judged.wrap_err("verifying stopped")?));
-        progress.set(read.load(Ordering::Relaxed));
-    }
+    let judging = |path: PathBuf| {
+        let work = Arc::clone(&work);
+        async move { (path.clone(), judge(path, &work).await) }
+    };
+    let results =
+        in_order(files, at_once, judging, || progress.set(read.load(Ordering::Relaxed))).await?;
     progress.done();
     let work = Arc::into_inner(work).ok_or_else(|| eyre!("verifying goes on"))?;
     Ok((work.endpoints, results))
+}
+
+/// Does the work on all items, so many at once, and gives what came of it in their order; `tick` is for whoever
+/// waits meanwhile.
+async fn in_order<T, F>(
+    items: Vec<T>,
+    at_once: usize,
+    work: impl Fn(T) -> F,
+    mut tick: impl FnMut(),
+) -> Result<Vec<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let mut done = Vec::with_capacity(items.len());
+    let mut running =
+        pin!(stream::iter(items).map(|item| tokio::spawn(work(item))).buffered(at_once));
+    loop {
+        match timeout(Duration::from_millis(200), running.next()).await {
+            Ok(Some(result)) => done.push(result.wrap_err("verifying stopped")?),
+            Ok(None) => return Ok(done),
+            Err(_) => {}
+        }
+        tick();
+    }
 }
 
 async fn judge(path: PathBuf, work: &Work) -> Judgement {
@@ -296,4 +310,99 @@ pub(crate) fn describe(verdicts: &[Verdict]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verifier::{Trust, VerifierPolicy};
+    use alloy::primitives::keccak256;
+    use tokio::sync::Barrier;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn so_many_are_worked_on_at_once_and_told_in_their_order() {
+        let barrier = Arc::new(Barrier::new(4));
+        let mut ticks = 0;
+        // None of them ends before three others have begun, and then the later ones end sooner.
+        let work = |item: u64| {
+            let barrier = Arc::clone(&barrier);
+            async move {
+                barrier.wait().await;
+                tokio::time::sleep(Duration::from_millis(20 - item)).await;
+                item
+            }
+        };
+        let all = in_order((0..16).collect(), 4, work, || ticks += 1);
+        let all = timeout(Duration::from_secs(60), all).await.expect("never four at once");
+        assert_eq!(all.expect("none stops"), (0..16).collect::<Vec<_>>());
+        assert!(ticks >= 16);
+    }
+
+    fn golden(name: &str) -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name);
+        fs::read(path).expect("a golden file")
+    }
+
+    /// Of golden receipts and bundles, and of what was changed in them, whatever stands beside them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_folder_is_judged_alike_however_many_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let receipt = golden("receipts/final-proven.json");
+        let bundle = golden("bundles/whole.ndjson");
+        let packed = |text: &[u8]| zstd::encode_all(text, 3).expect("memory");
+        let changed = |text: &[u8], from: &str, to: &str| {
+            let text = String::from_utf8_lossy(text);
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1).into_bytes()
+        };
+        let forged = changed(&bundle, "invoice/4", "invoice/5");
+        let mut files = vec![];
+        for n in 0..12 {
+            // The longest first, so that others are done before it.
+            let (name, bytes) = match n % 6 {
+                0 => ("forged.bundle", packed(&forged)),
+                1 => ("true.bundle", packed(&bundle)),
+                2 => ("forged.json", changed(&receipt, "payments.send", "payments.sent")),
+                3 => ("true.json", receipt.clone()),
+                4 => ("pending.json", golden("receipts/pending.json")),
+                _ => ("none.json", b"{".to_vec()),
+            };
+            files.push((format!("{n:02}-{name}"), bytes));
+        }
+        let paths: Vec<_> = files.iter().map(|(name, _)| folder.path().join(name)).collect();
+        for (path, (_, bytes)) in paths.iter().zip(&files) {
+            fs::write(path, bytes).expect("room");
+        }
+        let pins = |text: &[u8]| {
+            let end = text.iter().position(|byte| *byte == b'\n').filter(|_| text != receipt);
+            let text: Value =
+                serde_json::from_slice(&text[..end.unwrap_or(text.len())]).expect("JSON");
+            let header = text["proofBlock"]["header"].as_str().expect("a header");
+            let header = alloy::hex::decode(header).expect("hex");
+            let member = |name: &str| text[name].as_str().expect("a string").to_owned();
+            (member("chainId"), member("contract"), member("codeHash"), keccak256(header))
+        };
+        let (chain_id, contract, code_hash, header) = pins(&receipt);
+        let policy = VerifierPolicy {
+            chain_id: chain_id.parse().expect("a number"),
+            contract: contract.parse().expect("an address"),
+            code_hash: Some(code_hash.parse().expect("a hash")),
+            block_hashes: vec![header, pins(&bundle).3],
+            ..VerifierPolicy::default()
+        };
+        let mut told = vec![];
+        for at_once in [1, 2, 5, 32] {
+            let endpoints = Endpoints::new(Trust { policy: policy.clone(), urls: vec![] });
+            let judged = super::files(paths.clone(), endpoints, at_once, &Output::new(true)).await;
+            let (_, results) = judged.expect("judged");
+            assert!(results.iter().map(|(path, _)| path).eq(&paths), "in their order");
+            told.push(results.iter().map(|(_, it)| it.json().to_string()).collect::<Vec<_>>());
+        }
+        assert!(told.iter().all(|it| *it == told[0]), "{told:#?}");
+        let codes = ["false", "true", "false", "true", "null", "false"]
+            .map(|valid| format!("\"valid\":{valid}"));
+        for (told, code) in told[0].iter().zip(codes.iter().cycle()) {
+            assert!(told.contains(code), "{code}: {told}");
+        }
+    }
 }

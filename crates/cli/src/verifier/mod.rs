@@ -20,7 +20,7 @@ pub(crate) use trust::{Trust, TrustArgs, VerifierPolicy};
 use std::path::Path;
 
 use alloy::eips::BlockNumberOrTag;
-use cofferdam_core::{BlockHeader, Level};
+use cofferdam_core::{BlockHeader, Level, Seq};
 use eyre::Result;
 use serde_json::{Value, json};
 
@@ -61,6 +61,11 @@ impl Refusal {
     pub(crate) fn new(check: &'static str, reason: impl std::fmt::Display) -> Self {
         // It may quote the file.
         Self { check, reason: visible(reason) }
+    }
+
+    /// The same, of what calls itself this entry.
+    fn of_entry(self, seq: Seq) -> Self {
+        Self { reason: format!("entry {seq}: {}", self.reason), ..self }
     }
 }
 

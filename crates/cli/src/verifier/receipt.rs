@@ -23,18 +23,23 @@ async fn judge(bytes: &[u8], endpoints: &Endpoints) -> Result<Result<Valid, Refu
         Ok(receipt) => receipt,
         Err(error) => return Ok(Err(Refusal::new("format", error))),
     };
+    let outcome = of_receipt(&receipt, endpoints).await?;
+    Ok(outcome.map_err(|refusal| refusal.of_entry(receipt.entry.seq)))
+}
+
+async fn of_receipt(receipt: &Receipt, endpoints: &Endpoints) -> Result<Result<Valid, Refusal>> {
     let checked = match receipt.check() {
         Ok(checked) => checked,
         Err(error @ ReceiptError::Pending) => bail!(error),
         Err(error) => return Ok(Err(Refusal::new("self-consistency", error))),
     };
     let Some(inclusion) = &receipt.inclusion else { bail!(ReceiptError::Pending) };
-    let claim = Claimed { receipt: &receipt, inclusion, checked: &checked };
+    let claim = Claimed { receipt, inclusion, checked: &checked };
     let reached = match endpoints.reached(&claim).await? {
         Ok(reached) => reached,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    Ok(Ok(told(&receipt, inclusion, &checked, endpoints.policy(), reached)))
+    Ok(Ok(told(receipt, inclusion, &checked, endpoints.policy(), reached)))
 }
 
 /// What a receipt says, once it is known to be true.
@@ -71,7 +76,7 @@ fn told(
             policy.chain_id,
         ),
         tenant: tenant.to_string(),
-        entries: seq.to_string(),
+        entries: format!("entry {seq}"),
         anchored_at,
         place: format!(
             "batch {index}, block {}, transaction {}",

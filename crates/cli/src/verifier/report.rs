@@ -21,16 +21,22 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid #d8dee4}\
 th{font-weight:600;background:#f6f8fa}td{overflow-wrap:anywhere}\
 tr.invalid td{color:#b3261e}tr.unknown td{color:#7a4b00}\
-.files td:first-child{width:16rem}.files tr.valid{background:none;color:inherit}\
+.files,.refused{table-layout:fixed}.files tr.valid{background:none;color:inherit}\
+.files th:nth-child(2),.refused th:nth-child(2){width:8.5rem}.files th:nth-child(3){width:17%}\
+.files th:nth-child(4){width:22%}.files th:nth-child(5){width:26%}.refused th:first-child{width:30%}\
 code,.hash{font:12.5px ui-monospace,monospace;overflow-wrap:anywhere}\
 dl{margin:0}dt{font-weight:600;margin-top:.2rem}dd{margin:0 0 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere}\
-summary{cursor:pointer}.small{color:#57606a;font-size:13px}";
+summary{cursor:pointer}.small{color:#57606a;font-size:13px}\
+@media(max-width:48rem){.files tr:first-child,.refused tr:first-child{display:none}\
+.files td,.refused td{display:block;border:0}.files tr,.refused tr{display:block;padding:.4rem 0;\
+border-bottom:1px solid #d8dee4}.files td:first-child,.refused td:first-child{font-weight:600}}";
 
 /// The page about these files.
 pub(crate) fn page(endpoints: &Endpoints, results: &[(PathBuf, Judgement)]) -> String {
     let count = |code| results.iter().filter(|(_, it)| it.exit_code() == code).count();
     let (valid, invalid, unknown) = (count(0), count(1), count(2));
     let (class, verdict) = match (invalid, unknown) {
+        (0, 0) if valid == 1 => ("valid", "Valid: the file is what was anchored.".to_owned()),
         (0, 0) => ("valid", format!("Valid: all {valid} files are what was anchored.")),
         (0, _) => ("unknown", format!("Cannot tell of {unknown} of {} files.", results.len())),
         _ => ("invalid", format!("Invalid: {invalid} of {} files were refused.", results.len())),
@@ -47,7 +53,7 @@ pub(crate) fn page(endpoints: &Endpoints, results: &[(PathBuf, Judgement)]) -> S
         escaped(&verdict),
     );
     if invalid > 0 {
-        page += "<h2>What was refused, and why</h2>\n<table>\n<tr><th>file<th>failing check<th>reason</tr>\n";
+        page += "<h2>What was refused, and why</h2>\n<table class=\"refused\">\n<tr><th>file<th>failing check<th>reason</tr>\n";
         for (file, judgement) in results {
             if let Judgement::Invalid(Refusal { check, reason }) = judgement {
                 let (file, reason) = (escaped(&file.to_string_lossy()), escaped(reason));
@@ -135,7 +141,11 @@ fn row(file: &str, judgement: &Judgement) -> String {
         let what = if said.len() == 1 { "1 line" } else { &format!("{} lines", said.len()) };
         let _ = write!(text, "<details><summary>{what}</summary><dl>");
         for (name, value) in said {
-            let _ = write!(text, "<dt>{}<dd><bdi>{}</bdi>", escaped(name), escaped(value));
+            let value = match value.is_empty() {
+                true => "<span class=\"small\">(empty)</span>".to_owned(),
+                false => format!("<bdi>{}</bdi>", escaped(value)),
+            };
+            let _ = write!(text, "<dt>{}<dd>{value}", escaped(name));
         }
         text += "</dl></details>";
     }
@@ -228,6 +238,31 @@ mod tests {
         assert!(judged(&[2]).contains("verdict unknown"));
         let page = judged(&[2, 1]);
         assert!(page.contains("verdict invalid") && page.contains("1 of 2 files were refused"));
+    }
+
+    #[test]
+    fn every_failure_is_red() {
+        let refused = |n: usize| {
+            let refusal = Refusal::new("self-consistency", format_args!("entry {n}: path: no"));
+            (format!("bad-{n}.json").into(), Judgement::Invalid(refusal))
+        };
+        let mut results: Vec<_> = (0..150).map(refused).collect();
+        results.insert(70, ("unclear.json".into(), Judgement::Undecided("no".into())));
+        let page = page(&endpoints(), &results);
+        // Once above all else, and once in its place among the files.
+        for n in 0..150 {
+            let told = page.lines().filter(|line| line.contains(&format!("bad-{n}.json")));
+            let told: Vec<_> = told.collect();
+            assert_eq!(told.len(), 2, "{told:?}");
+            for line in told {
+                assert!(line.starts_with("<tr class=\"invalid\">"), "{line}");
+                assert!(
+                    line.contains("self-consistency") && line.contains(&format!("entry {n}: path"))
+                );
+            }
+        }
+        assert!(page.contains("tr.invalid td{color:#b3261e}"), "which is red");
+        assert_eq!(page.matches("<tr class=\"unknown\">").count(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     tree::{append, fold},
 };
 use alloy_primitives::B256;
+use std::mem::replace;
 
 /// What must follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +37,14 @@ pub struct BundleEntry {
 }
 
 impl BundleEntry {
-    /// Reads lines and hashes their fields together, which is most of the work that a bundle makes.
+    /// Reads lines, up to the first that is no entry, and hashes their fields together, which is most of
+    /// the work that a bundle makes.
     pub fn from_lines<'a>(
         lines: impl IntoIterator<Item = &'a [u8]>,
     ) -> Vec<Result<Self, ReceiptError>> {
-        let read: Vec<_> = lines.into_iter().map(read_entry).collect();
+        let mut failed = false;
+        let until = |entry: &Result<_, _>| !replace(&mut failed, entry.is_err());
+        let read: Vec<_> = lines.into_iter().map(read_entry).take_while(until).collect();
         let bodies: Vec<_> = read.iter().flatten().map(|entry| &entry.body).collect();
         let mut commitments = EntryBody::commitments(&bodies).into_iter();
         let hashed = read.into_iter().map(|entry| {

@@ -4,11 +4,12 @@ use super::{BundleError, BundleProof};
 use crate::{
     AnchorRef, Batch, BatchCommitment, BatchIndex, BatchRoot, EntryHash, HistoryRoot,
     MAX_RECEIPT_BYTES, ReceiptError, Seq, TenantId, hex,
+    json::{QUOTED, abridged},
     number::{decimal, wide},
     receipt::{
         object::{Object, object},
         proof::bound,
-        wire::{Kind, strict},
+        wire::{Kind, members, strict},
     },
 };
 use alloy_primitives::{Address, B256, FixedBytes};
@@ -238,6 +239,7 @@ impl Manifest {
         };
         let other = kind.filter(|(format, version)| (&**format, *version) != (FORMAT, VERSION));
         if let Some((format, version)) = other {
+            let format = abridged(&format, QUOTED);
             return Err(BundleError::Format { format, version });
         }
         let manifest = read.map_err(BundleError::Manifest)?;
@@ -254,7 +256,7 @@ impl Manifest {
 
     /// Writes the line, without its end.
     pub fn to_json(&self) -> Result<String, ReceiptError> {
-        serde_json::to_string(self).map_err(|e| ReceiptError::Members(e.to_string()))
+        serde_json::to_string(self).map_err(|error| members(&error))
     }
 }
 

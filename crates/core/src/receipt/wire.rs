@@ -117,7 +117,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
     let read = serde_json::from_str::<Object<Wire<'_>>>(text);
     let Object(wire) = read.map_err(|error| match serde_json::from_str::<Kind<'_>>(text) {
         Ok(kind) if (&*kind.format, kind.version) != (FORMAT, VERSION) => kind.refused(),
-        _ => ReceiptError::Members(error.to_string()),
+        _ => members(&error),
     })?;
     wire.try_into()
 }
@@ -129,13 +129,18 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Result<ReceiptEntry, ReceiptError> {
 
 /// Writes an entry alone, in one line.
 pub(crate) fn write_entry(entry: &ReceiptEntry) -> Result<String, ReceiptError> {
-    serde_json::to_string(&WireEntry::from(entry)).map_err(|e| ReceiptError::Members(e.to_string()))
+    serde_json::to_string(&WireEntry::from(entry)).map_err(|error| members(&error))
 }
 
 /// One object of hostile input: bounded, strict, and in time linear in its length.
 pub(crate) fn strict<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ReceiptError> {
     let read = serde_json::from_str::<Object<T>>(scanned(bytes)?);
-    read.map(|object| object.0).map_err(|error| ReceiptError::Members(error.to_string()))
+    read.map(|object| object.0).map_err(|error| members(&error))
+}
+
+/// What serde says, which may quote all of the text.
+pub(crate) fn members(error: &serde_json::Error) -> ReceiptError {
+    ReceiptError::Members(json::abridged(&error.to_string(), 8 * json::QUOTED))
 }
 
 fn scanned(bytes: &[u8]) -> Result<&str, ReceiptError> {
@@ -151,7 +156,8 @@ fn scanned(bytes: &[u8]) -> Result<&str, ReceiptError> {
 
 impl Kind<'_> {
     fn refused(self) -> ReceiptError {
-        ReceiptError::Format { format: self.format.into_owned(), version: self.version }
+        let format = json::abridged(&self.format, json::QUOTED);
+        ReceiptError::Format { format, version: self.version }
     }
 }
 
