@@ -10,13 +10,14 @@ use std::{
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use cofferdam_contracts::{
-    Chain, Expected, RpcUrl,
+    Chain, ChainError, Expected, RpcUrl,
     deployment::{self, DeploymentFile},
 };
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
-use cofferdam_store::{DatabaseUrl, Deployment, Sequencer, Tenant};
+use cofferdam_store::{DatabaseUrl, Deployment, Sequencer, StoreError, Tenant};
 use eyre::{Result, WrapErr, bail};
+use tracing::warn;
 
 use crate::keys;
 
@@ -92,10 +93,40 @@ impl ChainArgs {
         self.connect_to(self.deployment().audit_anchor).await
     }
 
+    /// Connects to the first endpoint that can be reached, of the one that is given and these others; says which
+    /// there are beside it.
+    pub(crate) async fn connect_any(&self, others: Vec<RpcUrl>) -> Result<(Chain, Vec<RpcUrl>)> {
+        let contract = self.deployment().audit_anchor;
+        let mut urls = vec![self.rpc_url()?];
+        urls.extend(others);
+        let mut of_first = None;
+        for n in 0..urls.len() {
+            match self.connect_at(&urls[n], contract).await {
+                Ok(chain) => {
+                    urls.remove(n);
+                    return Ok((chain, urls));
+                }
+                Err(error) if is_away(&error) => {
+                    if n + 1 < urls.len() {
+                        let (endpoint, next) = (&urls[n], &urls[n + 1]);
+                        warn!(%endpoint, %next, "an RPC endpoint is away, the next stands in for it until the next start");
+                    }
+                    of_first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(of_first.unwrap_or_else(|| eyre::eyre!("no RPC endpoint given")))
+    }
+
     /// Connects to one of the contracts. A deployment file must say what the chain does.
     pub(crate) async fn connect_to(&self, contract: Address) -> Result<Chain> {
+        self.connect_at(&self.rpc_url()?, contract).await
+    }
+
+    async fn connect_at(&self, url: &RpcUrl, contract: Address) -> Result<Chain> {
         let expected = self.expected(Some(contract));
-        let chain = Chain::connect_undeployed(&self.rpc_url()?, expected).await?;
+        let chain = Chain::connect_undeployed(url, expected).await?;
         let Some(file) = &self.deployment else { return Ok(chain.demand_code()?) };
         file.check(&chain).await?;
         Ok(chain.demand_code()?.since(file.from_block()))
@@ -177,6 +208,12 @@ pub(crate) fn load_key(
         bail!("no password given for {}; pass --{prefix}password-file", keystore.display());
     };
     keys::load(keystore, &keys::password(password_file)?)
+}
+
+/// Whether the node or the database cannot be reached, or not now.
+pub(crate) fn is_away(error: &eyre::Report) -> bool {
+    let node = || matches!(error.downcast_ref(), Some(ChainError::Rpc { .. }));
+    node() || error.downcast_ref().is_some_and(StoreError::is_transient)
 }
 
 /// Checks that the database follows this chain's contract, and notes it on first use.

@@ -119,6 +119,7 @@ pub struct Chain {
     code_hash: B256,
     /// A block before which the contract has no events, where that is known.
     since: Option<u64>,
+    patience: Duration,
 }
 
 impl Chain {
@@ -129,8 +130,8 @@ impl Chain {
 
     /// Connects like [`Chain::connect`], but takes an address where nothing is deployed yet.
     pub async fn connect_undeployed(url: &RpcUrl, expected: Expected) -> Result<Self, ChainError> {
-        let client =
-            reqwest::Client::builder().timeout(expected.patience.unwrap_or(PATIENCE)).build();
+        let patience = expected.patience.unwrap_or(PATIENCE);
+        let client = reqwest::Client::builder().timeout(patience).build();
         let client = client.map_err(|error| ChainError::Rpc {
             what: "cannot make an HTTP client",
             endpoint: url.endpoint(),
@@ -140,6 +141,7 @@ impl Chain {
         let local = http.guess_local();
         let mut chain = Self::of(RootProvider::new(RpcClient::new(http, local)), url.clone());
         chain.contract = expected.contract.unwrap_or(chain.contract);
+        chain.patience = patience;
         (chain.chain_id, chain.code_hash) = chain.identity().await?;
         if let Some(id) = expected.chain_id.filter(|id| *id != chain.chain_id) {
             let (endpoint, actual) = (chain.url.endpoint(), chain.chain_id);
@@ -159,7 +161,8 @@ impl Chain {
     /// A connection that nothing is known of yet.
     pub(crate) fn of(provider: RootProvider, url: RpcUrl) -> Self {
         let contract = crate::deployment::audit_anchor();
-        Self { provider, url, chain_id: 0, contract, code_hash: B256::ZERO, since: None }
+        let (code_hash, since, patience) = (B256::ZERO, None, PATIENCE);
+        Self { provider, url, chain_id: 0, contract, code_hash, since, patience }
     }
 
     /// Refuses an address without code.
@@ -174,6 +177,11 @@ impl Chain {
     /// The same, knowing a block before which the contract has no events.
     pub fn since(self, block: Option<u64>) -> Self {
         Self { since: block, ..self }
+    }
+
+    /// How long the endpoint may take to answer.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// The chain's id.

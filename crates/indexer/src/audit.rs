@@ -1,7 +1,7 @@
 //! The mirror against the contracts' own storage, at the very block that it stands at.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{MutexGuard, PoisonError},
 };
 
@@ -113,22 +113,22 @@ impl Indexer {
     }
 
     /// Compares with the contracts, at a block, whom nobody has compared yet, registered tenants whose batches
-    /// are not all anchored, and some of the others in turn. Whoever could not be compared stays to be.
-    /// Returns how many were.
+    /// are not all anchored, and some of the others in turn. Whoever could not be compared, or differs, stays to
+    /// be. All are compared before an error is told of one that differs, and of those that were not given up
+    /// first. Returns how many are as the contracts have them.
     pub(crate) async fn audit(&self, at: Checkpoint) -> Result<u64, IndexError> {
         let (all, last) = {
             let unchecked = self.unchecked();
             (!unchecked.all_done, unchecked.last)
         };
-        let (mut checked, mut whole) = (0, true);
+        let (mut checked, mut whole, mut holes) = (0, true, BTreeMap::new());
         let mut after = if all { None } else { last };
         while whole {
             let limit = if all { PAGE } else { IN_TURN };
-            let known = self.mirror.heads(after, limit).await?;
-            let page: Vec<B256> = known.iter().map(|head| head.tenant).collect();
+            let page = self.mirror.tenants(after, limit).await?;
             after = page.last().copied();
             if !page.is_empty() {
-                whole &= self.check(at, &page, known, &mut checked).await?;
+                whole &= self.check(at, &page, &mut checked, &mut holes).await?;
             }
             if !all || page.is_empty() {
                 break;
@@ -143,25 +143,38 @@ impl Indexer {
         tenants.dedup();
         for page in tenants.chunks(PAGE as usize) {
             if whole {
-                let known = self.mirror.heads_of(page).await?;
-                whole &= self.check(at, page, known, &mut checked).await?;
+                whole &= self.check(at, page, &mut checked, &mut holes).await?;
             }
+        }
+        if !holes.is_empty() && !self.still(at).await? {
+            return Err(IndexError::Moving { number: at.number });
         }
         if whole {
             self.unchecked().all_done = true;
+        }
+        self.suspect(holes.keys().copied());
+        let is_new = |(tenant, _): &(&B256, &Mismatch)| !self.is_given_up(**tenant);
+        IndexMetrics::add(&self.metrics.holes, holes.iter().filter(is_new).count() as u64);
+        if let Some((tenant, found)) = holes.iter().find(is_new).or(holes.first_key_value()) {
+            let (tenant, Mismatch { table, mirrored, on_chain }) = (*tenant, *found);
+            return Err(IndexError::Hole { tenant, table, expected: mirrored, found: on_chain });
+        }
+        if whole {
             self.cleared();
         }
         Ok(checked)
     }
 
-    /// Compares these tenants, and counts them; `false` if the contracts could not be read.
+    /// Compares these tenants, counts those that are as the contracts have them, and collects the others;
+    /// `false` if the contracts could not be read.
     async fn check(
         &self,
         at: Checkpoint,
         tenants: &[B256],
-        mut known: Vec<MirrorHead>,
         checked: &mut u64,
+        holes: &mut BTreeMap<B256, Mismatch>,
     ) -> Result<bool, IndexError> {
+        let mut known = self.mirror.heads_of(tenants).await?;
         known.sort_by_key(|head| head.tenant);
         let head = |tenant: &B256| {
             let found = known.binary_search_by_key(tenant, |head| head.tenant);
@@ -187,19 +200,13 @@ impl Indexer {
                 }
             };
             for (id, on_chain) in some.iter().zip(asked) {
-                let Some(Mismatch { table, mirrored, on_chain }) = mismatch(&head(id), &on_chain)
-                else {
+                let Some(mismatch) = mismatch(&head(id), &on_chain) else {
                     *checked += 1;
                     self.unchecked().tenants.remove(id);
+                    self.made_whole(*id);
                     continue;
                 };
-                if !self.still(at).await? {
-                    return Err(IndexError::Moving { number: at.number });
-                }
-                self.suspect([*id]);
-                IndexMetrics::add(&self.metrics.holes, 1);
-                let (tenant, expected, found) = (*id, mirrored, on_chain);
-                return Err(IndexError::Hole { tenant, table, expected, found });
+                holes.insert(*id, mismatch);
             }
         }
         Ok(true)

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,8 +24,10 @@ use crate::{
 pub(crate) const MAX_ANSWER: usize = 8 << 20;
 /// The longest answer that is read at all.
 pub(crate) const MAX_WHOLE_ANSWER: usize = 64 << 20;
-/// Questions in one request, at first.
+/// Questions in one request, at most.
 const AT_ONCE: usize = 512;
+/// After so many requests that it took, it is tried whether it takes more again.
+const PROVEN: usize = 32;
 pub(crate) const SHORTEST_REST: Duration = Duration::from_millis(250);
 pub(crate) const LONGEST_REST: Duration = Duration::from_secs(30);
 
@@ -40,8 +42,11 @@ pub(crate) struct Endpoint {
     resting: Mutex<Resting>,
     /// Questions that it takes in one request.
     at_once: AtomicUsize,
-    /// Whether it takes many questions about the state in one call.
-    pub(crate) packs: AtomicBool,
+    /// Requests of as many that it took one after another.
+    taken: AtomicUsize,
+    /// How often yet to ask about the state one by one, before it is tried again whether it takes many questions
+    /// in one call.
+    singly: AtomicUsize,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -65,12 +70,13 @@ struct Said<'a> {
 impl Endpoint {
     pub(crate) fn new(url: RpcUrl, expected: Expected) -> Result<Self, ChainError> {
         let client = Client::builder()
-            .timeout(Duration::from_secs(60))
+            .timeout(expected.patience.unwrap_or(LONGEST_REST))
             .build()
             .map_err(|error| ChainError::BadUrl { reason: error.to_string() })?;
         let resting = Mutex::default();
-        let (at_once, packs) = (AT_ONCE.into(), true.into());
-        Ok(Self { url, client, expected, chain: OnceCell::new(), resting, at_once, packs })
+        let (at_once, taken, singly) = (AT_ONCE.into(), 0.into(), 0.into());
+        let chain = OnceCell::new();
+        Ok(Self { url, client, expected, chain, resting, at_once, taken, singly })
     }
 
     /// The one that `chain` is reached by, which was checked already.
@@ -154,11 +160,35 @@ impl Endpoint {
                 Some(found) => {
                     answers.extend(found);
                     rest = others;
+                    self.took();
                 }
-                None => self.at_once.store(at_once / 2, Ordering::Relaxed),
+                None => {
+                    self.at_once.store(at_once / 2, Ordering::Relaxed);
+                    self.taken.store(0, Ordering::Relaxed);
+                }
             }
         }
         Ok(answers)
+    }
+
+    /// It took a request: after enough of them it may take twice as many questions.
+    fn took(&self) {
+        let at_once = self.at_once.load(Ordering::Relaxed);
+        if at_once < AT_ONCE && self.taken.fetch_add(1, Ordering::Relaxed) + 1 >= PROVEN {
+            self.at_once.store((2 * at_once).clamp(1, AT_ONCE), Ordering::Relaxed);
+            self.taken.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether to ask many questions about the state in one call.
+    pub(crate) fn packs(&self) -> bool {
+        let left = |left: usize| left.checked_sub(1);
+        self.singly.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err()
+    }
+
+    /// It refused a call with many questions.
+    pub(crate) fn refused_packed(&self) {
+        self.singly.store(PROVEN, Ordering::Relaxed);
     }
 
     /// The answers; `None` if it takes fewer questions in one request, or only one.
@@ -228,7 +258,49 @@ impl Endpoint {
         resting.until = Some(Instant::now() + after.unwrap_or(backoff).min(LONGEST_REST));
     }
 
+    /// It answered. To what was on its way when something else was refused: then it rests all the same.
     pub(crate) fn answered(&self) {
-        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Resting::default();
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        if resting.until.is_none_or(|until| until <= Instant::now()) {
+            *resting = Resting::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = "http://127.0.0.1:1".parse().expect("a URL");
+        Endpoint::new(url, Expected::default()).expect("an endpoint")
+    }
+
+    #[test]
+    fn an_answer_ends_no_rest_that_another_question_was_told_to_keep() {
+        let endpoint = endpoint();
+        endpoint.refuse(Some(Duration::from_secs(20)));
+        endpoint.answered();
+        assert!(endpoint.rest().until.is_some_and(|until| until > Instant::now()));
+        // A rest that is over is forgotten with the refusals that it came of.
+        endpoint.refuse(Some(Duration::ZERO));
+        endpoint.answered();
+        assert_eq!((endpoint.rest().until, endpoint.rest().refusals), (None, 0));
+    }
+
+    #[test]
+    fn what_was_refused_once_is_tried_again() {
+        let endpoint = endpoint();
+        endpoint.at_once.store(0, Ordering::Relaxed);
+        for _ in 0..PROVEN * 10 {
+            endpoint.took();
+        }
+        assert_eq!(endpoint.at_once.load(Ordering::Relaxed), AT_ONCE);
+
+        assert!(endpoint.packs());
+        endpoint.refused_packed();
+        let singly = (0..PROVEN * 2).take_while(|_| !endpoint.packs()).count();
+        assert_eq!(singly, PROVEN);
     }
 }

@@ -27,12 +27,13 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// These endpoints of the chain that `chain` was checked to be on. The first must be there.
+    /// These endpoints of the chain that `chain` was checked to be on. The first must be there. All may take as
+    /// long to answer as that one.
     pub fn new(chain: &Chain, others: Vec<RpcUrl>) -> Result<Self, ChainError> {
         let expected = Expected {
             chain_id: Some(chain.chain_id()),
             contract: Some(chain.contract()),
-            ..Expected::default()
+            patience: Some(chain.patience()),
         };
         let first = Endpoint::of(chain, expected)?;
         let others = others.into_iter().map(|url| Endpoint::new(url, expected));
@@ -49,6 +50,13 @@ impl Endpoints {
     /// Asks another one first from now on.
     pub(crate) fn rotate(&self) {
         self.first.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks another one first from now on, if it is this one: waiting for it each time that it has rested would
+    /// hold up what the others answer.
+    fn leave(&self, endpoint: usize) {
+        let next = endpoint.wrapping_add(1);
+        let _ = self.first.compare_exchange(endpoint, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Asks one after another until one answers. A range that is too long is told at once: another
@@ -82,10 +90,22 @@ impl Endpoints {
                 let after = match &error {
                     IndexError::Endpoint(EndpointError { refusal, .. }) => match refusal {
                         Refusal::TooLong => return Err(error),
+                        // Another may keep it. Who has forgotten it does not remember later.
+                        Refusal::Forgotten => {
+                            last.get_or_insert(error);
+                            continue;
+                        }
                         Refusal::TooMany(after) => *after,
+                        Refusal::Away => {
+                            self.leave(first + n);
+                            None
+                        }
                         _ => None,
                     },
-                    IndexError::Chain(_) => None,
+                    IndexError::Chain(_) => {
+                        self.leave(first + n);
+                        None
+                    }
                     // The chain moved: that is nobody's refusal.
                     IndexError::Moving { .. } => {
                         last = Some(error);
@@ -101,9 +121,12 @@ impl Endpoints {
                 last = Some(error);
             }
             round += 1;
-            if let Some(error) =
-                last.filter(|error| round >= ROUNDS || matches!(error, IndexError::Moving { .. }))
-            {
+            let is_final = |error: &IndexError| {
+                round >= ROUNDS
+                    || error.is_forgotten()
+                    || matches!(error, IndexError::Moving { .. })
+            };
+            if let Some(error) = last.filter(is_final) {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;

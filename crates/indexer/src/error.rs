@@ -55,6 +55,16 @@ pub enum IndexError {
         /// Its hash in the mirror.
         mirrored: B256,
     },
+    /// The chain, at all endpoints and for long, lacks what it had called final.
+    #[error(
+        "the chain ends at block {head}, and block {number} was final: the chain or all RPC endpoints lost blocks; mirroring goes on where they are again, or afresh with `cofferdam index rebuild`"
+    )]
+    EndsBelowFinal {
+        /// The newest block that an endpoint has.
+        head: u64,
+        /// The final block.
+        number: u64,
+    },
     /// Events are missing, and no endpoint has them.
     #[error(
         "{}: tenant {tenant} has {found} where {expected} should be next, and no RPC endpoint has what is missing; give another with --fallback-rpc-url",

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use crate::{
-    IndexError, IndexMetrics, Indexer,
+    IndexError, Indexer,
     indexer::{Progress, Tags, checkpoint},
     source::{Part, Source, UNSETTLED},
 };
@@ -135,7 +135,7 @@ impl Indexer {
         self.count(&applied.map_err(|error| self.seen(error))?, progress);
         self.touch(&rows);
         progress.block = to.number;
-        IndexMetrics::set(&self.metrics.mirrored, to.number);
+        self.metrics.stands_at(to.number);
         debug!(block = to.number, events = rows.len(), "range mirrored");
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The loop from checkpoint to checkpoint.
 
 use std::{
+    mem::{Discriminant, discriminant},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +27,7 @@ use crate::{
 const ATTEMPTS: u32 = 10;
 /// How long all endpoints may stand below the mirror on the same chain before the mirror follows them down.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After a hole that no endpoint could fill, as many polls are left out.
+/// What no endpoint had is looked for again after so many polls.
 const UNHURRIED: u32 = 10;
 /// Rows that are replayed together with the rollback; of more than that, it is rolled back first.
 const REPLAYED: usize = 50_000;
@@ -115,8 +116,16 @@ impl Indexer {
         Ok((self.mirror.state().await?, self.tags(None).await?.0.head.number))
     }
 
-    /// Mirrors up to the chain's present head, and checks what it touched against the contracts.
+    /// Mirrors up to the chain's present head, and checks what it touched against the contracts. An event that
+    /// is missing is looked for everywhere; [`IndexError::Hole`] says that nobody had it, and that all the others
+    /// were checked.
     pub async fn catch_up(&self) -> Result<Progress, IndexError> {
+        self.cleared();
+        self.keep_up().await
+    }
+
+    /// The same, but what nobody had is not looked for again.
+    async fn keep_up(&self) -> Result<Progress, IndexError> {
         let mut progress = Progress::default();
         let (mut attempt, mut lags, mut broken, mut follow_down) = (0, 0, 0, false);
         loop {
@@ -137,11 +146,13 @@ impl Indexer {
                     follow_down = true;
                 }
                 // One that lies is no reason to halt: all of them must say so.
-                IndexError::BelowFinal { .. } if broken < self.source.endpoints.count() => {
+                IndexError::BelowFinal { .. } | IndexError::EndsBelowFinal { .. }
+                    if broken < self.source.endpoints.count() =>
+                {
                     broken += 1;
                     self.source.endpoints.rotate();
                 }
-                IndexError::BelowFinal { .. } => {
+                IndexError::BelowFinal { .. } | IndexError::EndsBelowFinal { .. } => {
                     let detail = error.to_string();
                     if self.mirror.incident(None, "reorg-below-final", &detail).await? {
                         IndexMetrics::add(&self.metrics.incidents, 1);
@@ -149,13 +160,19 @@ impl Indexer {
                     }
                     return Err(error);
                 }
-                IndexError::Hole { tenant, table, expected, found } => {
+                IndexError::Hole { tenant, table, expected, found }
+                    if !self.is_given_up(tenant) =>
+                {
                     self.repair(tenant, table, expected, found).await?;
                     continue;
                 }
-                IndexError::Moving { .. }
-                | IndexError::Store(StoreError::CheckpointMoved { .. })
-                    if attempt < ATTEMPTS => {}
+                IndexError::Moving { .. } if attempt < ATTEMPTS => {
+                    // What keeps moving may stand still at another endpoint: one can be on a fork of its own.
+                    if attempt > 2 {
+                        self.source.endpoints.rotate();
+                    }
+                }
+                IndexError::Store(StoreError::CheckpointMoved { .. }) if attempt < ATTEMPTS => {}
                 error => return Err(error),
             }
             debug!(%error, "beginning again");
@@ -171,7 +188,7 @@ impl Indexer {
 
     /// Keeps the mirror at the head until told to stop.
     pub async fn run(&self, every: Duration, mut stop: watch::Receiver<bool>) {
-        let mut failed = false;
+        let (mut told, mut search_in) = (Told::default(), 0_u32);
         // What a pass takes is no part of the wait for the next.
         let mut polls = tokio::time::interval(every.max(Duration::from_millis(1)));
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -181,8 +198,18 @@ impl Indexer {
                 // Nobody is left to say so: waiting for it would spin.
                 changed = stop.changed() => if changed.is_err() { return } else { continue },
             }
-            let pass = self.catch_up().await;
+            // Looking for what nobody had reads everything: not at every poll.
+            let pass = match search_in {
+                0 => self.catch_up().await,
+                _ => self.keep_up().await,
+            };
+            search_in = match &pass {
+                Err(IndexError::Hole { .. }) => search_in.checked_sub(1).unwrap_or(UNHURRIED),
+                _ => 0,
+            };
+            let is_first = told.is_first(pass.as_ref().err());
             match &pass {
+                Ok(Progress { events: 0, .. }) if is_first => info!("mirroring again"),
                 Ok(Progress { events: 0, .. }) => {}
                 Ok(done) => info!(
                     block = done.block,
@@ -190,20 +217,8 @@ impl Indexer {
                     incidents = done.incidents,
                     "events mirrored"
                 ),
-                Err(error @ (IndexError::Moving { .. } | IndexError::Lagging { .. })) => {
-                    debug!(%error, "mirroring again");
-                }
-                // Once, not at every poll while the database or the chain is away.
-                Err(error) if failed => debug!(%error, "mirroring failed again"),
-                Err(error) => error!(%error, "mirroring failed, trying again"),
-            }
-            if failed && pass.is_ok() {
-                info!("mirroring again");
-            }
-            failed = pass.is_err();
-            if let Err(IndexError::Hole { .. }) = pass {
-                // Everything was read and searched: not again at once.
-                polls.reset_after(every * UNHURRIED);
+                Err(error) if is_first => error!(%error, "mirroring failed, trying again"),
+                Err(error) => debug!(%error, "mirroring failed again"),
             }
         }
     }
@@ -228,7 +243,15 @@ impl Indexer {
             self.source.know(self.mirror.accounts().await?);
             self.primed.store(true, Ordering::Relaxed);
         }
-        let state = self.mirror.state().await?;
+        let state = match self.mirror.state().await {
+            Ok(state) => state,
+            Err(error) => {
+                // How far the chain goes on meanwhile is known all the same.
+                let _ = self.tags(None).await;
+                return Err(error.into());
+            }
+        };
+        self.metrics.stands_at(state.checkpoint.map_or(0, |at| at.number));
         let (mut tags, there) = self.tags(state.checkpoint.map(|at| at.number)).await?;
         // What was final stays so, whatever is said now.
         tags.last_final = tags.last_final.max(state.last_final.unwrap_or_default());
@@ -241,8 +264,7 @@ impl Indexer {
         }
         let Some(at) = self.follow(at, tags, progress).await? else { return Ok(()) };
         progress.block = at.number;
-        IndexMetrics::set(&self.metrics.mirrored, at.number);
-        IndexMetrics::set(&self.metrics.lag, tags.head.number.saturating_sub(at.number));
+        self.metrics.stands_at(at.number);
         let written = progress.events - events_before;
         if written > 0 {
             let seconds = started.elapsed().as_secs_f64().max(0.001);
@@ -281,9 +303,10 @@ impl Indexer {
     ) -> Result<Checkpoint, IndexError> {
         let head = tags.head;
         let lagging = IndexError::Lagging { head: head.number, mirrored: old.number };
-        // A chain does not end below what it called final.
-        if state.last_final.is_some_and(|number| head.number < number) {
-            return Err(lagging);
+        // A chain does not end below what it called final; whoever lags does, for a while.
+        if let Some(number) = state.last_final.filter(|number| head.number < *number) {
+            let ends = IndexError::EndsBelowFinal { head: head.number, number };
+            return Err(if follow_down { ends } else { lagging });
         }
         if head.number < old.number
             && !follow_down
@@ -374,7 +397,7 @@ impl Indexer {
             Ok((Tags { head, safe: safe.clamp(last_final, head.number), last_final }, there))
         });
         let (tags, there) = tags.await?;
-        IndexMetrics::set(&self.metrics.head, tags.head.number);
+        self.metrics.chain_is_at(tags.head.number);
         IndexMetrics::set(&self.metrics.safe, tags.safe);
         IndexMetrics::set(&self.metrics.last_final, tags.last_final);
         Ok((tags, there))
@@ -419,6 +442,52 @@ impl Indexer {
     }
 }
 
+/// What kind of error was told: once, not at every poll while the database or the chain is away.
+#[derive(Debug, Default)]
+struct Told(Option<Discriminant<IndexError>>);
+
+impl Told {
+    /// Whether this outcome is worth telling: an error of another kind than the last one, or the first success
+    /// after it. That the chain moves or an endpoint lags is told to nobody, and is no end of what was told.
+    fn is_first(&mut self, error: Option<&IndexError>) -> bool {
+        if let Some(IndexError::Moving { .. } | IndexError::Lagging { .. }) = error {
+            return false;
+        }
+        let kind = error.map(discriminant);
+        std::mem::replace(&mut self.0, kind) != kind
+    }
+}
+
 pub(crate) fn checkpoint(link: Link) -> Checkpoint {
     Checkpoint { number: link.number, hash: link.hash }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_error_is_told_once_whatever_came_before() {
+        let moving = IndexError::Moving { number: 1 };
+        let lagging = IndexError::Lagging { head: 1, mirrored: 2 };
+        let short = IndexError::TooShort { head: 1, from: 2 };
+        let gone = IndexError::EndsBelowFinal { head: 1, number: 2 };
+        let mut told = Told::default();
+        let outcomes = [
+            (None, false),
+            (Some(&moving), false),
+            (Some(&lagging), false),
+            (Some(&short), true),
+            (Some(&lagging), false),
+            (Some(&short), false),
+            (Some(&gone), true),
+            (Some(&short), true),
+            (None, true),
+            (None, false),
+            (Some(&short), true),
+        ];
+        for (n, (error, expected)) in outcomes.into_iter().enumerate() {
+            assert_eq!(told.is_first(error), expected, "outcome {n}: {error:?}");
+        }
+    }
 }

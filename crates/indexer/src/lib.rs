@@ -24,6 +24,9 @@
 //! to its block; counters must go on where they were; and once the mirror has caught up, what follows
 //! from the rows must be what the contracts have in storage. An endpoint that answers 200 with logs missing
 //! fails the last two. What none of several endpoints has is an incident, never passed over.
+//!
+//! Of final blocks, the hash, transaction and log index of a row are believed as long as the logs of a block
+//! agree with each other: the contracts do not store them. [`Indexer::verify`] in full reads the headers too.
 
 mod audit;
 mod blocks;
@@ -37,6 +40,7 @@ mod packed;
 mod refusal;
 mod repair;
 mod source;
+mod span;
 mod state;
 mod verify;
 
@@ -45,4 +49,4 @@ pub use error::IndexError;
 pub use indexer::{Indexer, Progress};
 pub use metrics::IndexMetrics;
 pub use refusal::{EndpointError, Refusal};
-pub use verify::{Difference, Verdict};
+pub use verify::{Difference, Unread, Verdict};

@@ -45,6 +45,24 @@ metrics! {
 }
 
 impl IndexMetrics {
+    /// The chain's newest block.
+    pub(crate) fn chain_is_at(&self, head: u64) {
+        Self::set(&self.head, head);
+        self.fall_behind();
+    }
+
+    /// The block that the mirror is complete up to.
+    pub(crate) fn stands_at(&self, block: u64) {
+        Self::set(&self.mirrored, block);
+        self.fall_behind();
+    }
+
+    /// Whatever becomes of a pass, the lag is what chain and mirror are apart.
+    fn fall_behind(&self) {
+        let [head, mirrored] = [&self.head, &self.mirrored].map(|it| it.load(Ordering::Relaxed));
+        Self::set(&self.lag, head.saturating_sub(mirrored));
+    }
+
     pub(crate) fn set(of: &AtomicU64, value: u64) {
         of.store(value, Ordering::Relaxed);
     }

@@ -15,6 +15,8 @@ pub enum Refusal {
     TooMany(Option<Duration>),
     /// It has not come to that block yet.
     Behind,
+    /// It does not keep the state of so old a block.
+    Forgotten,
     /// It could not be reached, or failed.
     Away,
     /// What it sent makes no sense.
@@ -38,6 +40,10 @@ pub struct EndpointError {
 impl IndexError {
     pub(crate) fn is_too_long(&self) -> bool {
         matches!(self, Self::Endpoint(EndpointError { refusal: Refusal::TooLong, .. }))
+    }
+
+    pub(crate) fn is_forgotten(&self) -> bool {
+        matches!(self, Self::Endpoint(EndpointError { refusal: Refusal::Forgotten, .. }))
     }
 
     /// Where there is nothing less to ask for, too long is a refusal like any: another endpoint may answer.
@@ -86,6 +92,17 @@ pub(crate) fn meaning(error: &WireError) -> Refusal {
         "block not found",
     ]) {
         return Refusal::Behind;
+    }
+    if says(&[
+        "missing trie node",
+        "historical state",
+        "state not available",
+        "state is not available",
+        "state unavailable",
+        "no state available",
+        "pruned",
+    ]) {
+        return Refusal::Forgotten;
     }
     if says(&[
         "more than",
@@ -139,6 +156,10 @@ mod tests {
             (-32000, "Too Many Requests", many),
             (-32600, "block range extends beyond current head block", Refusal::Behind),
             (-32000, "header not found", Refusal::Behind),
+            (-32000, "missing trie node 5f…c1 (path ) <nil>", Refusal::Forgotten),
+            (4444, "pruned history unavailable", Refusal::Forgotten),
+            (-32603, "historical state 1f…00 is not available", Refusal::Forgotten),
+            (-32603, "distance to target block exceeds maximum proof window", long),
             (-32603, "internal error", Refusal::Away),
         ] {
             let error = WireError { code, message: message.to_owned() };

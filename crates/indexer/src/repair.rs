@@ -1,6 +1,9 @@
 //! What is missing is looked for at every endpoint before it is an incident.
 
-use std::{collections::BTreeSet, sync::PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{MutexGuard, PoisonError},
+};
 
 use alloy::primitives::B256;
 use cofferdam_core::{
@@ -20,10 +23,12 @@ pub(crate) struct Missing {
     times: usize,
     /// How often mirroring went back to before something that was missing, whatever it was.
     found: usize,
+    /// Whose events no endpoint had when they were looked for.
+    given_up: BTreeSet<B256>,
 }
 
 impl Indexer {
-    /// Sees to it that the next pass may find what is missing; an error when everything was tried.
+    /// Sees to it that the next pass may find what is missing, or gives it up when everything was tried.
     ///
     /// First the same range is read again from each endpoint in turn. Then the missing event may lie in a range
     /// that is mirrored already, without it: the first difference between the tenant's rows and what an
@@ -37,13 +42,15 @@ impl Indexer {
     ) -> Result<(), IndexError> {
         let (endpoints, metrics) = (&self.source.endpoints, &self.metrics);
         let (times, found_before) = {
-            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut missing = self.missing();
             let of = Some((tenant, table, expected));
             missing.times = if missing.of == of { missing.times + 1 } else { 0 };
             missing.of = of;
             (missing.times, missing.found)
         };
         IndexMetrics::add(&metrics.refetches, 1);
+        // Who is no account may have been a lie too.
+        self.source.forget_strangers();
         endpoints.rotate();
         // Every endpoint in turn, then the search, and so on for as long as it is missing.
         if times % (endpoints.count() + 1) < endpoints.count() {
@@ -61,20 +68,25 @@ impl Indexer {
                     let link = self.source.link(At::Number(before)).await?;
                     let link = link.ok_or(IndexError::Moving { number: before })?;
                     warn!(%tenant, block = before, "events are missing, mirroring again from there");
-                    self.missing.lock().unwrap_or_else(PoisonError::into_inner).found += 1;
+                    self.missing().found += 1;
                     return self.take_back(at, checkpoint(link)).await;
                 }
                 endpoints.rotate();
             }
         }
-        self.cleared();
+        {
+            let mut missing = self.missing();
+            let given_up = std::mem::take(&mut missing.given_up);
+            *missing = Missing { given_up, ..Missing::default() };
+            missing.given_up.insert(tenant);
+        }
         let hole = IndexError::Hole { tenant, table, expected, found };
         let of = TenantId::try_from(tenant).ok();
         if self.mirror.incident(of, "hole", &hole.to_string()).await? {
             IndexMetrics::add(&metrics.incidents, 1);
             error!(error = %hole, "incident");
         }
-        Err(hole)
+        Ok(())
     }
 
     /// The first block in which a tenant's rows are not the events that an endpoint has of it; what it
@@ -88,6 +100,10 @@ impl Indexer {
         for of in of.into_iter().filter_map(|of| TenantId::try_from(of).ok()) {
             let mut tx = self.reader.tenant(of).await?;
             for table in MirrorTable::ALL {
+                // What a stranger's call left out is no event of the tenant's: no endpoint finds it by the tenant.
+                if table == MirrorTable::Skipped {
+                    continue;
+                }
                 let rows = std::pin::pin!(tx.mirrored(table));
                 let about = |row: &Row| {
                     row.tenant == tenant
@@ -105,9 +121,23 @@ impl Indexer {
         Ok(blocks.map(|row| row.position.block_number).min())
     }
 
-    /// Everything was there: what was missing once may be missing again, and is then looked for again.
+    fn missing(&self) -> MutexGuard<'_, Missing> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no endpoint had what is missing of a tenant when it was looked for.
+    pub(crate) fn is_given_up(&self, tenant: B256) -> bool {
+        self.missing().given_up.contains(&tenant)
+    }
+
+    /// A tenant has everything.
+    pub(crate) fn made_whole(&self, tenant: B256) {
+        self.missing().given_up.remove(&tenant);
+    }
+
+    /// Everything was there, or all is to be looked for once more: what was missing once may be missing again.
     pub(crate) fn cleared(&self) {
-        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = Missing::default();
+        *self.missing() = Missing::default();
     }
 
     /// Makes the histories again that a rewind left without peaks.

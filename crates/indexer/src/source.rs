@@ -13,15 +13,10 @@ use crate::{
     Endpoints, IndexError, Refusal,
     blocks::{At, Link},
     endpoint::Endpoint,
+    span::Span,
     state::{Question, State},
 };
 
-/// The first range's length, in blocks.
-const FIRST_SPAN: u64 = 32;
-/// The longest range: what the more generous of the providers allow.
-const LONGEST_SPAN: u64 = 10_000;
-/// A range that holds more than this makes the next one shorter.
-const FULL: usize = 8_192;
 /// Blocks that may still change and are read at once: each is asked for by its hash.
 pub(crate) const UNSETTLED: u64 = 64;
 /// How many addresses that are no accounts are remembered; anybody can make more of them.
@@ -38,46 +33,6 @@ pub(crate) struct Part {
     pub(crate) links: Vec<Link>,
 }
 
-/// How many blocks a range has, by what the ranges before it held and what was refused.
-#[derive(Debug)]
-pub(crate) struct Span {
-    blocks: u64,
-    /// So many were refused.
-    ceiling: u64,
-}
-
-impl Default for Span {
-    fn default() -> Self {
-        Self { blocks: FIRST_SPAN, ceiling: LONGEST_SPAN + 1 }
-    }
-}
-
-impl Span {
-    /// The next range's length.
-    pub(crate) fn blocks(&self) -> u64 {
-        self.blocks
-    }
-
-    /// So many blocks were sent, with so many rows.
-    fn fits(&mut self, blocks: u64, rows: usize) {
-        // What was refused once may be sent elsewhere on the chain, or by now: asked for now and then.
-        self.ceiling = (self.ceiling + self.ceiling.div_ceil(256)).min(LONGEST_SPAN + 1);
-        if rows > FULL {
-            self.blocks = (blocks * FULL as u64 / rows as u64).max(1);
-        } else if rows < FULL / 2 && blocks >= self.blocks {
-            // As close to what was refused as an eighth, in halves.
-            let room = self.ceiling.saturating_sub(blocks);
-            let more = if room > blocks { blocks } else { room / 2 };
-            self.blocks = blocks + if more > blocks / 16 { more } else { 0 };
-        }
-    }
-
-    fn refused(&mut self, blocks: u64) {
-        self.ceiling = self.ceiling.min(blocks);
-        self.blocks = self.blocks.min(blocks / 2).max(1);
-    }
-}
-
 /// Reads rows from endpoints.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
@@ -88,6 +43,8 @@ pub(crate) struct Source {
     /// Whether an address is an account of the factory.
     accounts: Arc<RwLock<HashMap<Address, bool>>>,
     span: Arc<Mutex<Span>>,
+    /// Whether the header of every block that has logs is read, and not only where a log does not say its time.
+    every_header: bool,
 }
 
 impl Source {
@@ -100,7 +57,13 @@ impl Source {
             reader: Arc::new(reader),
             accounts: Arc::default(),
             span: Arc::default(),
+            every_header: false,
         }
+    }
+
+    /// The same, but it believes no log of a final block without the block's header.
+    pub(crate) fn with_every_header(&self) -> Self {
+        Self { every_header: true, ..self.clone() }
     }
 
     pub(crate) fn deployment(&self) -> &Deployment {
@@ -110,6 +73,12 @@ impl Source {
     /// How many blocks to read at once now.
     pub(crate) fn span(&self) -> MutexGuard<'_, Span> {
         self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets who is no account.
+    pub(crate) fn forget_strangers(&self) {
+        let mut known = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, is_account| *is_account);
     }
 
     /// Forgets who is an account, and knows these.
@@ -299,17 +268,14 @@ impl Source {
         };
         let mut strangers = BTreeSet::new();
         if !unknown.is_empty() {
-            let questions: Vec<_> = unknown.iter().copied().map(Question::CodeHash).collect();
-            let code = keccak256(self.deployment().account_code());
-            let hashes = endpoint.ask_all(at, &questions).await?;
+            let (accounts, sure) = self.accounts_of(endpoint, at, &unknown, logs).await?;
             let mut known = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
             if known.len() > STRANGERS {
                 known.retain(|_, is_account| *is_account);
             }
-            for (address, hash) in unknown.into_iter().zip(hashes) {
-                let is_account = hash[..] == code[..];
-                // Who is none in a block that may still go can be one in what comes instead.
-                if is_account || matches!(at, State::Newest) {
+            for address in unknown {
+                let is_account = accounts.contains(&address);
+                if is_account || sure {
                     known.insert(address, is_account);
                 } else {
                     strangers.insert(address);
@@ -325,6 +291,42 @@ impl Source {
         Ok(())
     }
 
+    /// Which of these are accounts, and whether the others never will be.
+    async fn accounts_of(
+        &self,
+        endpoint: &Endpoint,
+        at: State,
+        unknown: &BTreeSet<Address>,
+        logs: &[ReadLog],
+    ) -> Result<(BTreeSet<Address>, bool), IndexError> {
+        let code = keccak256(self.deployment().account_code());
+        let asked = async |at: State, addresses: Vec<Address>| {
+            let questions: Vec<_> = addresses.iter().copied().map(Question::CodeHash).collect();
+            let hashes = endpoint.ask_all(at, &questions).await?;
+            let found = addresses.into_iter().zip(hashes);
+            let found = found.filter(|(_, hash)| hash[..] == code[..]).map(|(address, _)| address);
+            Ok::<BTreeSet<Address>, IndexError>(found.collect())
+        };
+        let mut accounts = asked(at, unknown.iter().copied().collect()).await?;
+        let others: Vec<Address> = unknown.difference(&accounts).copied().collect();
+        let Some(last) = logs.last().map(|log| log.row.position) else {
+            return Ok((accounts, false));
+        };
+        // Who is none in a block that may still go can be one in what comes instead.
+        if !matches!(at, State::Newest) || others.is_empty() {
+            return Ok((accounts, false));
+        }
+        // An endpoint's newest state may be one from before the account. Code never changes: who is none where
+        // its events are never is.
+        let there = State::After { number: last.block_number, hash: last.block_hash };
+        match asked(there, others).await {
+            Ok(found) => accounts.extend(found),
+            Err(error) if error.is_forgotten() => return Ok((accounts, false)),
+            Err(error) => return Err(error),
+        }
+        Ok((accounts, true))
+    }
+
     /// Gives every row its block's time, and refuses rows of another fork.
     async fn time(
         &self,
@@ -336,7 +338,7 @@ impl Source {
             links.iter().map(|link| (link.number, *link)).collect();
         let mut untimed: Vec<u64> = logs
             .iter()
-            .filter(|log| !log.timed)
+            .filter(|log| self.every_header || !log.timed)
             .map(|log| log.row.position.block_number)
             .filter(|number| !known.contains_key(number))
             .collect();

@@ -1,6 +1,6 @@
 //! What the contracts have in storage, as an endpoint tells it.
 
-use std::{fmt, sync::atomic::Ordering};
+use std::fmt;
 
 use alloy::{
     primitives::{Address, B256, Bytes, hex, keccak256},
@@ -48,10 +48,10 @@ impl Endpoint {
         at: State,
         questions: &[Question],
     ) -> Result<Vec<Bytes>, IndexError> {
-        if self.packs.load(Ordering::Relaxed) {
+        if self.packs() {
             match self.ask_packed(at, questions).await? {
                 Some(answers) => return Ok(answers),
-                None => self.packs.store(false, Ordering::Relaxed),
+                None => self.refused_packed(),
             }
         }
         self.ask_singly(at, questions).await
@@ -74,7 +74,12 @@ impl Endpoint {
         for (some, said) in chunks.zip(said) {
             let found = match said {
                 Ok(said) => packed::answers(&said, some.len()),
-                Err(error) if matches!(meaning(&error), Refusal::TooMany(_) | Refusal::Behind) => {
+                Err(error)
+                    if matches!(
+                        meaning(&error),
+                        Refusal::TooMany(_) | Refusal::Behind | Refusal::Forgotten
+                    ) =>
+                {
                     return Err(self.refused_at(at, &error));
                 }
                 Err(error) => {

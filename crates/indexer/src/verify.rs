@@ -14,22 +14,78 @@ use crate::{IndexError, Indexer, audit::mismatch, blocks::At};
 
 /// Tenants whose counters are read at once.
 const PAGE: u32 = 1_000;
+/// After so many tenants one after another about whom no endpoint answered at all, nobody is asked about any
+/// more: each is asked about for long.
+const UNANSWERED: u32 = 2;
 
 /// What `index verify` found.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
-    /// The block that the mirror stands at.
-    pub block: u64,
+    /// The block that the mirror stands at; `None` when nothing is mirrored, and nothing was compared.
+    pub block: Option<u64>,
     /// Tenants whose rows were checked.
     pub tenants: u64,
+    /// Of these, whose counters and history were compared with the contracts' state at that block.
+    pub compared: u64,
     /// Rows that were read.
     pub rows: u64,
     /// Events that were downloaded and compared; `None` when only the contracts' state was.
     pub downloaded: Option<u64>,
-    /// Why the contracts' state at that block could not be read, if so: it was not compared.
-    pub unread: Option<String>,
+    /// What of the contracts' state could not be read, if anything: it was not compared.
+    pub unread: Option<Unread>,
     /// The first difference, if there is any.
     pub difference: Option<Difference>,
+}
+
+impl Verdict {
+    /// Whether mirror and chain agree; `None` if they may, and not everything was compared.
+    pub fn agree(&self) -> Option<bool> {
+        match (&self.difference, &self.unread, self.block) {
+            (Some(_), ..) => Some(false),
+            (None, None, Some(_)) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// State of the contracts that no endpoint told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// At which block.
+    pub block: u64,
+    /// The first tenant that was not compared.
+    pub tenant: B256,
+    /// How many were not.
+    pub tenants: u64,
+    /// Why not the first.
+    pub reason: String,
+}
+
+/// What is counted on the way from one tenant to the next.
+#[derive(Debug, Default)]
+struct Count {
+    verdict: Verdict,
+    /// Events of agents, which are spread over the rows of all tenants: as counted, and as the counters say.
+    agents: BTreeMap<B256, (u64, u64)>,
+    /// Tenants one after another about whom no endpoint answered.
+    unanswered: u32,
+}
+
+impl Count {
+    fn agent(&mut self, agent: B256) -> &mut (u64, u64) {
+        self.agents.entry(agent).or_default()
+    }
+
+    /// Whether to ask the contracts about another tenant.
+    fn asks(&self) -> bool {
+        self.unanswered < UNANSWERED
+    }
+
+    /// A tenant could not be compared.
+    fn unread(&mut self, block: u64, tenant: B256, reason: impl FnOnce() -> String) {
+        let new = || Unread { block, tenant, tenants: 0, reason: reason() };
+        self.verdict.unread.get_or_insert_with(new).tenants += 1;
+    }
 }
 
 /// Where mirror and chain part.
@@ -68,18 +124,18 @@ impl Digest {
 
 impl Indexer {
     /// Recomputes every tenant's counters and history from its rows and compares them with the contracts'
-    /// storage at the mirror's block; with `full`, every row with a log that is downloaded again. Reports how
-    /// far it is, in blocks, through `progress`.
+    /// storage at the mirror's block; with `full`, every row with a log that is downloaded again, and the hash
+    /// and time of its block with the block's header. Reports how far it is, in blocks, through `progress`.
     pub async fn verify(
         &self,
         full: bool,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Verdict, IndexError> {
-        let mut verdict = Verdict::default();
-        let Some(at) = self.mirror.checkpoint().await? else { return Ok(verdict) };
-        verdict.block = at.number;
+        let mut count = Count::default();
+        let Some(at) = self.mirror.checkpoint().await? else { return Ok(count.verdict) };
+        count.verdict.block = Some(at.number);
         let mut logs = match full {
-            true => Some(self.download(at, &mut verdict, &mut progress).await?),
+            true => Some(self.download(at, &mut count.verdict, &mut progress).await?),
             false => None,
         };
         let mut after = None;
@@ -90,25 +146,32 @@ impl Indexer {
             for head in heads {
                 let digest =
                     logs.as_mut().map(|logs| logs.remove(&head.tenant).unwrap_or_default());
-                if let Some(what) = self.verify_tenant(at, &head, digest, &mut verdict).await? {
-                    verdict.difference = Some(Difference { tenant: head.tenant, what });
-                    return Ok(verdict);
+                if let Some(what) = self.verify_tenant(at, &head, digest, &mut count).await? {
+                    count.verdict.difference = Some(Difference { tenant: head.tenant, what });
+                    return Ok(count.verdict);
                 }
-                verdict.tenants += 1;
+                count.verdict.tenants += 1;
             }
         }
         // Whoever is left has logs and no counters: what strangers' calls skipped, or what is missing.
         for (tenant, digest) in logs.into_iter().flatten() {
             let head = MirrorHead { tenant, ..MirrorHead::default() };
-            if let Some(what) = self.verify_tenant(at, &head, Some(digest), &mut verdict).await? {
-                verdict.difference = Some(Difference { tenant, what });
-                return Ok(verdict);
+            if let Some(what) = self.verify_tenant(at, &head, Some(digest), &mut count).await? {
+                count.verdict.difference = Some(Difference { tenant, what });
+                return Ok(count.verdict);
             }
+        }
+        let other = count.agents.iter().find(|(_, (counted, said))| counted != said);
+        if let Some((tenant, (counted, said))) = other {
+            let what =
+                format!("described: its rows as an agent are {counted}, its counter says {said}");
+            count.verdict.difference = Some(Difference { tenant: *tenant, what });
+            return Ok(count.verdict);
         }
         if self.mirror.checkpoint().await? != Some(at) {
             return Err(IndexError::Moving { number: at.number });
         }
-        Ok(verdict)
+        Ok(count.verdict)
     }
 
     /// The first difference of one tenant.
@@ -117,7 +180,7 @@ impl Indexer {
         at: Checkpoint,
         head: &MirrorHead,
         logs: Option<Digest>,
-        verdict: &mut Verdict,
+        counted: &mut Count,
     ) -> Result<Option<String>, IndexError> {
         // Nobody's id: only skipped items name it, and no session can read them.
         let Ok(tenant) = TenantId::try_from(head.tenant) else { return Ok(None) };
@@ -132,7 +195,14 @@ impl Indexer {
             let mut rows = std::pin::pin!(tx.mirrored(table));
             let mut next = u64::from(table == MirrorTable::Policies);
             while let Some(row) = rows.try_next().await? {
-                verdict.rows += 1;
+                counted.verdict.rows += 1;
+                let agent = match table {
+                    MirrorTable::Described => Some(row.tenant),
+                    _ => row.forfeiter().map(|agent| agent.into_word()),
+                };
+                if let Some(agent) = agent {
+                    counted.agent(agent).0 += 1;
+                }
                 if logs.is_some() {
                     digest.add(&row);
                 }
@@ -142,8 +212,11 @@ impl Indexer {
             }
         }
         drop(tx);
-        // What it counted as an agent is spread over others' rows.
+        // What it counted as an agent is spread over others' rows: it is compared when all were read.
         own.agent_events = head.agent_events;
+        if head.agent_events > 0 {
+            counted.agent(head.tenant).1 = head.agent_events;
+        }
         let names = |head: &MirrorHead| {
             (
                 head.batches,
@@ -161,15 +234,24 @@ impl Indexer {
                 names(head)
             )));
         }
-        if verdict.unread.is_none() {
+        if counted.asks() {
             match self.on_chain(&[head.tenant], at).await {
                 Ok(on_chain) => {
+                    counted.unanswered = 0;
                     if let Some(different) = on_chain.iter().find_map(|it| mismatch(&own, it)) {
                         return Ok(Some(different.in_words(at)));
                     }
+                    counted.verdict.compared += 1;
                 }
-                Err(error) => verdict.unread = Some(format!("block {}: {error}", at.number)),
+                Err(error @ IndexError::Moving { .. }) => return Err(error),
+                Err(error) => {
+                    // Who says that it has forgotten this says so at once.
+                    counted.unanswered += u32::from(!error.is_forgotten());
+                    counted.unread(at.number, head.tenant, || error.to_string());
+                }
             }
+        } else {
+            counted.unread(at.number, head.tenant, String::new);
         }
         match logs {
             Some(logs) if logs != digest => Ok(Some(self.first_difference(at, tenant).await?)),
@@ -188,9 +270,10 @@ impl Indexer {
         let last_final = self.mirror.state().await?.last_final.unwrap_or_default();
         let mut next = self.from_block;
         let mut downloaded = 0;
+        let source = self.source.with_every_header();
         while next <= at.number {
-            let last = at.number.min(next.saturating_add(self.source.span().blocks() - 1));
-            let part = self.source.read(next, last, last_final).await?;
+            let last = at.number.min(next.saturating_add(source.span().blocks() - 1));
+            let part = source.read(next, last, last_final).await?;
             for row in &part.rows {
                 digests.entry(row.tenant).or_default().add(row);
                 downloaded += 1;
@@ -225,9 +308,10 @@ impl Indexer {
             format!("{} at block {block}, log {log}", row.event.name)
         };
         let last_final = self.mirror.state().await?.last_final.unwrap_or_default();
+        let source = self.source.with_every_header();
         while next <= at.number {
-            let last = at.number.min(next.saturating_add(self.source.span().blocks() - 1));
-            let part = self.source.read(next, last, last_final).await?;
+            let last = at.number.min(next.saturating_add(source.span().blocks() - 1));
+            let part = source.read(next, last, last_final).await?;
             for log in part.rows.iter().filter(|row| row.tenant == tenant.as_b256()) {
                 match ours.peek() {
                     Some(row) if *row == log => {

@@ -18,8 +18,11 @@ use super::run::{PaceArgs, until_interrupted};
 use crate::{
     connect::{self, ChainArgs, DatabaseArgs},
     metrics::{self, Answer},
-    output::{Output, Unit, grouped},
+    output::{Output, Unit, counted, grouped},
 };
+
+/// The exit code for "not everything could be compared".
+const UNDECIDED: u8 = 2;
 
 /// Mirror the contracts' events, without anchoring
 #[derive(Debug, clap::Args)]
@@ -54,7 +57,8 @@ pub(crate) struct Args {
 enum Command {
     /// How far the mirror is, and what is final
     Status(PlaceArgs),
-    /// Recompute everything; 0 if mirror and chain agree, 1 and the first difference if not
+    /// Recompute everything; 0 if mirror and chain agree, 1 and the first difference if not, 2 if not everything
+    /// could be compared
     Verify(VerifyArgs),
     /// Take everything back and mirror it again
     Rebuild(PlaceArgs),
@@ -82,8 +86,8 @@ struct PlaceArgs {
 
 impl PlaceArgs {
     async fn indexer(&self) -> Result<Indexer> {
-        let (url, others) = (self.database.url()?, self.fallback.urls()?);
-        let chain = self.chain.connect().await?;
+        let url = self.database.url()?;
+        let (chain, others) = self.chain.connect_any(self.fallback.urls()?).await?;
         indexer(&chain, &url, self.chain.deployment(), others).await
     }
 }
@@ -92,7 +96,7 @@ impl PlaceArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Chain")]
 pub(crate) struct FallbackArgs {
-    /// Further RPC endpoints, asked when the first refuses or leaves something out
+    /// Further RPC endpoints, asked when the first refuses, leaves something out or is not there
     #[arg(
         long,
         value_name = "URL",
@@ -253,28 +257,47 @@ async fn verify(args: &VerifyArgs, output: &Output) -> Result<ExitCode> {
         }
     });
     let verdict = verdict.await?;
-    let difference = verdict.difference.as_ref();
-    let mut text = format!(
-        "{} rows of {} tenants up to block {}",
-        grouped(verdict.rows),
-        grouped(verdict.tenants),
-        grouped(verdict.block)
-    );
+    let mut text = match verdict.block {
+        None => "nothing is mirrored: nothing was compared".to_owned(),
+        Some(block) => format!(
+            "{} rows of {} tenants up to block {}, {} compared with the contracts",
+            grouped(verdict.rows),
+            grouped(verdict.tenants),
+            grouped(block),
+            grouped(verdict.compared),
+        ),
+    };
     if let Some(downloaded) = verdict.downloaded {
         text += &format!(", {} logs downloaded", grouped(downloaded));
     }
-    if let Some(unread) = &verdict.unread {
-        text += &format!("\nthe contracts' state was not compared: {unread}");
+    if let Some(it) = &verdict.unread {
+        text += &format!(
+            "\nNOT COMPARED: {} at block {}, whose contracts' state could not be read, first {}: {}",
+            counted(it.tenants, "tenant", "tenants"),
+            grouped(it.block),
+            it.tenant,
+            it.reason,
+        );
     }
-    text += &match difference {
-        None => "\nmirror and chain agree".to_owned(),
-        Some(it) => format!("\nDIFFERENT: tenant {}: {}", it.tenant, it.what),
+    text += &match (&verdict.difference, verdict.agree()) {
+        (Some(it), _) => format!("\nDIFFERENT: tenant {}: {}", it.tenant, it.what),
+        (None, Some(_)) => "\nmirror and chain agree".to_owned(),
+        (None, None) => "\nCANNOT TELL: what was compared agrees".to_owned(),
     };
+    let unread = verdict.unread.as_ref().map(|it| {
+        json!({ "block": it.block, "tenantId": it.tenant, "tenants": it.tenants, "reason": it.reason })
+    });
+    let difference = verdict.difference.as_ref();
     let json = json!({
-        "block": verdict.block, "tenants": verdict.tenants, "rows": verdict.rows,
-        "downloaded": verdict.downloaded, "unread": verdict.unread,
+        "agree": verdict.agree(), "block": verdict.block, "tenants": verdict.tenants,
+        "compared": verdict.compared, "rows": verdict.rows, "downloaded": verdict.downloaded,
+        "unread": unread,
         "difference": difference.map(|it| json!({ "tenantId": it.tenant, "what": it.what })),
     });
     output.result(&json, text);
-    Ok(if difference.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match verdict.agree() {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => ExitCode::from(UNDECIDED),
+    })
 }

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, pin::pin, process::ExitCode, time::Dur
 
 use alloy::primitives::{Address, U256};
 use cofferdam_anchorer::{Anchorer, Anchorers, PostPolicy, SealPolicy, Sender};
-use cofferdam_contracts::{Chain, ChainError};
+use cofferdam_contracts::Chain;
 use cofferdam_indexer::Indexer;
-use cofferdam_store::{DatabaseUrl, Sealer, Sequencer, StoreError};
-use eyre::{Report, Result};
+use cofferdam_store::{DatabaseUrl, Sealer, Sequencer};
+use eyre::Result;
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -227,10 +227,11 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
 /// Everything that a daemon is made of.
 async fn parts(args: &Args) -> Result<(Chain, Anchorer, Indexer, Watched)> {
     let Args { daemon: args, fallback, .. } = args;
-    let (chain, url) = open(&args.chain, &args.database).await?;
+    let url = args.database.url()?;
+    let (chain, others) = args.chain.connect_any(fallback.urls()?).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (anchorer, payer) = anchorer(&chain, &url, sealer, args).await?;
-    let indexer = index::indexer(&chain, &url, args.chain.deployment(), fallback.urls()?).await?;
+    let indexer = index::indexer(&chain, &url, args.chain.deployment(), others).await?;
     let sealer = Sealer::watching(&url, chain.chain_id()).await?;
     let (mirror, pulse) = (indexer.metrics(), anchorer.pulse());
     let watched = Watched { chain: chain.clone(), sealer, payer, mirror, pulse };
@@ -242,7 +243,7 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> 
     let mut pause = PAUSE.0;
     loop {
         match attempt().await {
-            Err(error) if is_away(&error) => {
+            Err(error) if connect::is_away(&error) => {
                 warn!(error = format!("{error:#}"), "cannot start yet, trying again");
             }
             outcome => return outcome,
@@ -250,12 +251,6 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> 
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);
     }
-}
-
-/// Whether the node or the database cannot be reached, or not now.
-fn is_away(error: &Report) -> bool {
-    let node = || matches!(error.downcast_ref(), Some(ChainError::Rpc { .. }));
-    node() || error.downcast_ref().is_some_and(StoreError::is_transient)
 }
 
 /// Runs both halves until it is time to stop.

@@ -19,7 +19,9 @@ use cofferdam_core::{
 };
 use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, TestDatabase, Toolchain};
 use cofferdam_indexer::{Endpoints, Indexer};
-use cofferdam_store::{DatabaseUrl, Mirror, MirrorHead, Reader, Sealer, migrate};
+use cofferdam_store::{
+    DatabaseUrl, Incident, Mirror, MirrorHead, Reader, Sealer, Sequencer, migrate,
+};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -175,6 +177,18 @@ impl Ground {
         self.send(who, known.mcp_agent_registry, grant.abi_encode()).await;
     }
 
+    /// What an agent says of itself.
+    pub(crate) async fn describe(&self, who: usize) {
+        let known = Deployment::default();
+        let describe = MCPAgentRegistry::describeCall {
+            endpoint: "https://agent.example/mcp".into(),
+            metadataHash: B256::repeat_byte(4),
+            erc8004Registry: Address::ZERO,
+            erc8004Id: U256::ZERO,
+        };
+        self.send(who, known.mcp_agent_registry, describe.abi_encode()).await;
+    }
+
     /// An account of a factory, and an event of it after its creation.
     pub(crate) async fn account(&self, of: &Deployment, salt: u8) -> Address {
         let configuration = Configuration {
@@ -197,27 +211,57 @@ impl Ground {
     }
 
     pub(crate) async fn mirror(&self, endpoints: Vec<RpcUrl>) -> Mirrored {
+        self.mirror_patiently(endpoints, Duration::from_secs(30)).await
+    }
+
+    /// A mirror whose endpoints may take so long to answer.
+    pub(crate) async fn mirror_patiently(
+        &self,
+        endpoints: Vec<RpcUrl>,
+        patience: Duration,
+    ) -> Mirrored {
         let test = TestDatabase::new().await.expect("a Postgres");
         let admin: DatabaseUrl = test.admin_url.as_str().parse().expect("a URL");
         let url: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
         migrate(&admin, &url).await.expect("migrated");
-        let indexer = self.indexer(&url, endpoints).await;
+        let indexer = self.indexer_patiently(&url, endpoints, patience).await;
         Mirrored { indexer, url }
     }
 
     pub(crate) async fn indexer(&self, url: &DatabaseUrl, endpoints: Vec<RpcUrl>) -> Indexer {
+        self.indexer_patiently(url, endpoints, Duration::from_secs(30)).await
+    }
+
+    async fn indexer_patiently(
+        &self,
+        url: &DatabaseUrl,
+        endpoints: Vec<RpcUrl>,
+        patience: Duration,
+    ) -> Indexer {
         let id = self.chain.chain_id();
         let mirror = Mirror::connect(url, id).await.expect("a mirror");
         let reader = Reader::connect(url, id).await.expect("a reader");
         let mut endpoints = endpoints.into_iter();
         let first = match endpoints.next() {
-            Some(first) => Chain::connect(&first, Expected::default()).await.expect("a chain"),
+            Some(first) => {
+                let expected = Expected { patience: Some(patience), ..Expected::default() };
+                Chain::connect(&first, expected).await.expect("a chain")
+            }
             None => self.chain.clone(),
         };
         let endpoints = Endpoints::new(&first, endpoints.collect()).expect("endpoints");
         let indexer = Indexer::new(mirror, reader, endpoints, Deployment::default(), 1);
         // A chain that is cut short is not taken to lag: Anvil's is.
         indexer.with_patience(Duration::ZERO)
+    }
+
+    /// Registers somebody as a tenant of this database's operator.
+    pub(crate) async fn register(&self, url: &DatabaseUrl, name: &str, who: usize) {
+        let sequencer = Sequencer::connect(url, self.chain.chain_id()).await.expect("a sequencer");
+        let (contract, code) = (self.chain.contract(), self.chain.code_hash());
+        sequencer.register_deployment(contract, code, 1).await.expect("a deployment");
+        let tenant = TenantId::from_authority(self.people[who]).expect("an id");
+        sequencer.add_tenant(name, tenant).await.expect("registered");
     }
 
     /// What a mirror that begins now comes to.
@@ -289,9 +333,13 @@ impl Mirrored {
         (rows, heads)
     }
 
-    pub(crate) async fn incidents(&self, ground: &Ground) -> Vec<String> {
+    pub(crate) async fn all_incidents(&self, ground: &Ground) -> Vec<Incident> {
         let sealer = Sealer::connect(&self.url, ground.chain.chain_id()).await.expect("a sealer");
-        let incidents = sealer.incidents(100).await.expect("incidents");
+        sealer.incidents(100).await.expect("incidents")
+    }
+
+    pub(crate) async fn incidents(&self, ground: &Ground) -> Vec<String> {
+        let incidents = self.all_incidents(ground).await;
         incidents.into_iter().map(|incident| incident.kind).collect()
     }
 }

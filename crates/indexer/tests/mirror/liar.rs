@@ -1,6 +1,9 @@
 //! An RPC endpoint that stands before an honest one and does not pass everything on.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use alloy::transports::http::reqwest::Client;
 use cofferdam_contracts::RpcUrl;
@@ -15,6 +18,8 @@ use tokio::{
 pub(crate) enum Said {
     Json(Value),
     Status(u16, &'static str),
+    /// Nothing, for as long as anybody waits.
+    Silence,
 }
 
 /// Makes an answer of a question and the honest answer.
@@ -24,6 +29,8 @@ pub(crate) type Lie = dyn Fn(&Value, Value) -> Said + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct Liar {
     pub(crate) url: RpcUrl,
+    /// How often it did not say what was so.
+    told: Arc<AtomicU64>,
     lie: Arc<Mutex<Arc<Lie>>>,
 }
 
@@ -36,7 +43,9 @@ impl Liar {
         let at = listener.local_addr().expect("an address");
         let url = format!("http://{at}").parse().expect("a URL");
         let lie: Arc<Mutex<Arc<Lie>>> = Arc::new(Mutex::new(Arc::new(lie)));
-        let (told, honest) = (lie.clone(), honest.expose().clone());
+        let counted = Arc::new(AtomicU64::new(0));
+        let told = (lie.clone(), counted.clone());
+        let honest = honest.expose().clone();
         tokio::spawn(async move {
             let client = Client::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -46,7 +55,12 @@ impl Liar {
                 });
             }
         });
-        Self { url, lie }
+        Self { url, told: counted, lie }
+    }
+
+    /// How many of its answers were lies.
+    pub(crate) fn lies(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// Tells another lie from now on.
@@ -63,7 +77,7 @@ async fn serve(
     mut stream: TcpStream,
     client: Client,
     honest: url::Url,
-    told: Arc<Mutex<Arc<Lie>>>,
+    (told, counted): (Arc<Mutex<Arc<Lie>>>, Arc<AtomicU64>),
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut read = vec![];
     loop {
@@ -89,6 +103,7 @@ async fn serve(
         let answer =
             client.post(honest.clone()).header("content-type", "application/json").body(body);
         let answer: Value = serde_json::from_slice(&answer.send().await?.bytes().await?)?;
+        let truth = answer.clone();
         let lie = told.lock().expect("not poisoned").clone();
         let said = match (question, answer) {
             // Of several questions each is lied about, unless the answer is to none of them.
@@ -109,9 +124,16 @@ async fn serve(
             }
             (question, answer) => lie(&question, answer),
         };
+        let honest = matches!(&said, Said::Json(answer) if *answer == truth);
+        counted.fetch_add(u64::from(!honest), Ordering::Relaxed);
         let (status, body) = match said {
             Said::Json(answer) => (200, answer.to_string()),
             Said::Status(status, body) => (status, body.to_owned()),
+            Said::Silence => {
+                // Until whoever waits has left.
+                let _ = stream.read_buf(&mut read).await;
+                return Ok(());
+            }
         };
         let head = format!(
             "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",

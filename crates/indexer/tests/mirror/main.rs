@@ -1,13 +1,15 @@
 //! The mirror against a real Anvil and a real Postgres: complete, exactly once, through reorgs and lies.
 
 mod ground;
+mod holes;
 mod liar;
+mod lies;
 
 use cofferdam_contracts::{LogReader, LogsAnswer, deployment::Deployment};
 use cofferdam_core::mirror::MirrorTable;
 use cofferdam_indexer::{IndexError, IndexMetrics};
 use ground::{Ground, Mirrored};
-use liar::{Liar, Said, asks_for_logs, blocks, refusal, with_logs};
+use liar::{Liar, Said, asks_for_logs, refusal, with_logs};
 use serde_json::{Value, json};
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -308,93 +310,6 @@ async fn an_endpoint_that_refuses_every_range_is_passed_over() {
 }
 
 #[tokio::test]
-async fn limits_repeats_disorder_and_failures_change_nothing() {
-    let ground = Ground::start(32).await;
-    history(&ground).await;
-    ground.mine(40).await;
-    let expected = ground.fresh().await;
-    let every = |n: u64| {
-        let asked = std::sync::atomic::AtomicU64::new(0);
-        move || asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(n)
-    };
-    let lies: Vec<(&str, Box<liar::Lie>)> = vec![
-        (
-            "reordered",
-            Box::new(|question, answer| match asks_for_logs(question) {
-                true => with_logs(answer, |logs| logs.reverse()),
-                false => Said::Json(answer),
-            }),
-        ),
-        (
-            "repeated",
-            Box::new(|question, answer| match asks_for_logs(question) {
-                true => with_logs(answer, |logs| logs.extend(logs.clone())),
-                false => Said::Json(answer),
-            }),
-        ),
-        (
-            "-32005",
-            Box::new(|question, answer| match asks_for_logs(question) && blocks(question) > 3 {
-                true => refusal(-32005, "query returned more than 10000 results"),
-                false => Said::Json(answer),
-            }),
-        ),
-        (
-            "-32602",
-            Box::new(|question, answer| match asks_for_logs(question) && blocks(question) > 5 {
-                true => refusal(-32602, "Log response size exceeded"),
-                false => Said::Json(answer),
-            }),
-        ),
-        ("429", {
-            let now = every(4);
-            Box::new(move |_, answer| match now() {
-                true => Said::Status(429, "slow down"),
-                false => Said::Json(answer),
-            })
-        }),
-        ("503", {
-            let now = every(5);
-            Box::new(move |_, answer| match now() {
-                true => Said::Status(503, "not now"),
-                false => Said::Json(answer),
-            })
-        }),
-        ("another fork", {
-            let now = every(3);
-            Box::new(move |question, mut answer| {
-                let hash = json!(alloy::primitives::B256::repeat_byte(7));
-                if asks_for_logs(question) {
-                    return with_logs(answer, |logs| {
-                        if let Some(log) = logs.last_mut().filter(|_| now()) {
-                            log["blockHash"] = hash.clone();
-                        }
-                    });
-                }
-                if question["method"] == "eth_getBlockByNumber" && now() {
-                    answer["result"]["hash"] = hash;
-                }
-                Said::Json(answer)
-            })
-        }),
-        ("malformed", {
-            let now = every(5);
-            Box::new(move |_, answer| match now() {
-                true => Said::Status(200, "{\"jsonrpc\":"),
-                false => Said::Json(answer),
-            })
-        }),
-    ];
-    for (name, lie) in lies {
-        let liar = Liar::start(ground.chain.url(), |_, answer| Said::Json(answer)).await;
-        let mirrored = ground.mirror(vec![liar.url.clone(), ground.chain.url().clone()]).await;
-        liar.tell(move |question, answer| lie(question, answer));
-        mirrored.indexer.catch_up().await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(mirrored.contents(&ground).await == expected, "{name}");
-    }
-}
-
-#[tokio::test]
 async fn an_endpoint_that_lags_takes_nothing_back() {
     let ground = Ground::start(32).await;
     history(&ground).await;
@@ -425,10 +340,20 @@ async fn an_endpoint_that_lags_takes_nothing_back() {
     assert_eq!((again.block, again.rewound), (done.block, false));
     // Nobody else is there: it is said, and what was final stays.
     let alone = ground.indexer(&mirrored.url, vec![stale.url.clone()]).await;
-    let error = alone.catch_up().await.expect_err("behind");
+    let patient = alone.clone().with_patience(Duration::from_secs(3_600));
+    let error = patient.catch_up().await.expect_err("behind");
     assert!(matches!(error, IndexError::Lagging { .. }), "{error}");
     assert!(mirrored.incidents(&ground).await.is_empty());
+    // A chain that lacks for long what it called final is no delay any more.
+    for _ in 0..2 {
+        let error = alone.catch_up().await.expect_err("halted").to_string();
+        assert!(error.contains("final"), "{error}");
+    }
+    assert_eq!(mirrored.incidents(&ground).await, ["reorg-below-final"]);
     is_whole(&mirrored, &ground).await;
+    stale.repent();
+    let done = alone.catch_up().await.expect("it was an endpoint after all");
+    assert_eq!((done.block, done.rewound), (ground.head().await, false));
 }
 
 #[tokio::test]

@@ -88,6 +88,26 @@ impl Mirror {
         rows.iter().map(|row| Ok(row.tenant()?.authority())).collect()
     }
 
+    /// Up to `limit` tenants that have counters here or are registered, in order of their ids, from the one
+    /// after `after`.
+    pub async fn tenants(&self, after: Option<B256>, limit: u32) -> Result<Vec<B256>> {
+        let mut tx = self.handle.begin().await?;
+        let rows = sqlx::query(
+            "(SELECT tenant_id FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id > $2 \
+                 ORDER BY tenant_id LIMIT $3) \
+             UNION (SELECT tenant_id FROM cofferdam.tenants WHERE chain_id = $1 AND tenant_id > $2 \
+                 ORDER BY tenant_id LIMIT $3) \
+             ORDER BY tenant_id LIMIT $3",
+        )
+        .bind(self.handle.chain())
+        .bind(after.as_ref().map(B256::as_slice).unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read whom the mirror follows"))?;
+        rows.iter().map(|row| row.hash("tenant_id")).collect()
+    }
+
     /// Up to `limit` tenants' counters, in order of their ids, from the one after `after`.
     pub async fn heads(&self, after: Option<B256>, limit: u32) -> Result<Vec<MirrorHead>> {
         let mut tx = self.handle.begin().await?;
