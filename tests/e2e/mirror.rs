@@ -20,7 +20,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{CHAIN_ID, Stack, records, seed};
+use crate::{
+    faults::rpc::{Fault, Rpc},
+    support::{CHAIN_ID, Stack, records, run, seed},
+};
 
 /// Kills, unless `COFFERDAM_SOAK_KILLS` says how many.
 const KILLS: usize = 4;
@@ -186,4 +189,44 @@ async fn index_says_how_far_it_is_verifies_and_rebuilds() {
     assert_eq!((&rebuilt["events"], &rebuilt["incidents"]), (&verdict["rows"], &json!(0)));
     before.is_still(&stack.snapshot().await);
     assert_eq!(contents(&stack.runtime_url()).await, rows);
+}
+
+#[tokio::test]
+async fn what_the_first_endpoint_does_not_say_the_next_one_does_from_the_start_on() {
+    let stack = Stack::with(&records("acme", 0..5)).await;
+    let fresh = TestDatabase::new().await.unwrap();
+    let url: DatabaseUrl = fresh.runtime_url.as_str().parse().unwrap();
+    migrate(&fresh.admin_url.as_str().parse().unwrap(), &url).await.unwrap();
+    let silent = Rpc::start(vec![stack.anvil.rpc_url().clone()]).await;
+    silent.play(|_| Some(Fault::Silence));
+    let cofferdam = |command: &str| {
+        let mut command = stack.cofferdam(command);
+        command.env("DATABASE_URL", fresh.runtime_url.as_str());
+        command.env("RPC_URL", silent.url().as_str()).env("COFFERDAM_RPC_TIMEOUT", "1");
+        command.env("RPC_FALLBACK_URLS", stack.anvil.rpc_url().as_str());
+        command
+    };
+    // Nothing is there yet: that is no agreement.
+    let nothing = run(&mut cofferdam("index verify --json")).await.exits(2).json();
+    assert_eq!((&nothing["agree"], &nothing["block"]), (&Value::Null, &Value::Null));
+    assert!(silent.faults() > 0, "it is asked first");
+
+    let done = run(&mut cofferdam("index --once --json")).await.exits(0).json();
+    let head = json!(stack.chain().await.provider().get_block_number().await.unwrap());
+    assert_eq!(done["block"], head, "{done}");
+    assert_eq!(contents(&url).await, contents(&stack.runtime_url()).await);
+    // Nor does the daemon wait for it, whatever it did before.
+    run(&mut cofferdam("index rebuild")).await.exits(0);
+    let chain = stack.chain().await;
+    let _: Value = chain.provider().raw_request("anvil_mine".into(), json!(["0x5"])).await.unwrap();
+    let mut daemon = cofferdam("run --poll 10").stdout(Stdio::null()).spawn().unwrap();
+    let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
+    let there = chain.provider().get_block_number().await.unwrap();
+    while mirror.checkpoint().await.unwrap().is_none_or(|at| at.number < there) {
+        assert!(daemon.try_wait().unwrap().is_none(), "it ended");
+        sleep(Duration::from_millis(20)).await;
+    }
+    daemon.kill().await.unwrap();
+    let verdict = run(&mut cofferdam("index verify --full --json")).await.exits(0).json();
+    assert_eq!((&verdict["agree"], &verdict["compared"]), (&json!(true), &verdict["tenants"]));
 }
