@@ -44,11 +44,11 @@ async fn bench(entries: u64, many: u64, json: bool) {
     let sealing = start.elapsed();
     assert_eq!(report.sealed as u64, entries.div_ceil(policy.max_entries));
     assert!(report.troubled.is_empty(), "{report:?}");
-    let rss = peak_rss_mb();
     let hashing = tokio::task::spawn_blocking(move || bare_keccak(entries)).await.expect("hashed");
 
     let few = round(&sequencer, &sealer, 1..1 + FEW).await;
     let much = round(&sequencer, &sealer, 1 + FEW..1 + FEW + many).await;
+    let rss = peak_rss_mb();
     let (of_keccak, growth) = (sealing.as_secs_f64() / hashing.as_secs_f64(), much / few);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let (sealing, hashing) = (sealing.as_secs_f64(), hashing.as_secs_f64());

@@ -59,6 +59,9 @@ async fn i9_neither_a_hot_nor_a_poisoned_tenant_holds_up_another() {
         let first = on_chain(&world.chain, tenants[n]).await.remove(0).0.block_number;
         assert!(first <= last, "{} came after all batches of the hot tenant", name(n));
     }
+    let peak = daemon.peak_mb();
+    println!("{many} tenants, at most {peak:?} MB resident");
+    assert!(peak.is_none_or(|peak| peak <= 100), "{peak:?} MB");
     daemon.stop().await;
 }
 

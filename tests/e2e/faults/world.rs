@@ -468,6 +468,13 @@ impl Daemon {
         assert!(sent.success());
     }
 
+    /// The most memory that it ever held, in MB; none where the system does not say.
+    pub(crate) fn peak_mb(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+    }
+
     /// Demands that it has not given up.
     pub(crate) fn lives(&mut self) {
         let ended = self.child.try_wait().unwrap();
