@@ -35,5 +35,5 @@ pub use chain::{Chain, Expected, Header, RpcUrl};
 pub use error::ChainError;
 pub use event::{Event, Logged};
 pub use fees::{GAS_PRICE_ORACLE, Paid};
-pub use logs::{LogReader, LogsAnswer, ReadLog, WireError, WireLog};
+pub use logs::{LogReader, LogsAnswer, ReadLog, WireError};
 pub use revert::Revert;

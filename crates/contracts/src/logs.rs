@@ -1,99 +1,24 @@
-//! Logs as a node sends them, read in place, and as rows.
+//! Logs as a node sends them, as rows.
 //!
 //! A mirror reads millions of them: nothing is copied but what a row keeps.
 
 use std::fmt;
 
-use alloy::primitives::{Address, B256, hex, map::HashMap};
+use alloy::primitives::{Address, B256, map::B256Map};
 use cofferdam_core::mirror::{LogPosition, MIRRORED, MirrorEvent, MirrorTable, Row};
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
 
 use crate::{ChainError, deployment::Deployment};
 
-/// What a node answered to `eth_getLogs`.
-#[derive(Debug, Deserialize)]
-pub struct LogsAnswer<'a> {
-    /// The logs, when it has them.
-    #[serde(borrow, default)]
-    pub result: Option<Vec<WireLog<'a>>>,
-    /// Its refusal, when it refuses.
-    #[serde(default)]
-    pub error: Option<WireError>,
-}
+mod answer;
 
-/// A refusal.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct WireError {
-    /// Its number; what it means differs from provider to provider.
-    #[serde(default)]
-    pub code: i64,
-    /// Its words.
-    #[serde(default)]
-    pub message: String,
-}
-
-/// A log, its hex as it came.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WireLog<'a> {
-    address: &'a str,
-    #[serde(borrow)]
-    topics: Topics<'a>,
-    data: &'a str,
-    #[serde(default)]
-    block_number: Option<&'a str>,
-    #[serde(default)]
-    block_hash: Option<&'a str>,
-    #[serde(default)]
-    block_timestamp: Option<&'a str>,
-    #[serde(default)]
-    transaction_hash: Option<&'a str>,
-    #[serde(default)]
-    log_index: Option<&'a str>,
-    #[serde(default)]
-    removed: bool,
-}
-
-/// A log has four topics at most.
-#[derive(Debug, Clone, Copy)]
-struct Topics<'a> {
-    count: usize,
-    words: [&'a str; 4],
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Topics<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Words<'a>(std::marker::PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Words<'a> {
-            type Value = Topics<'a>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("up to four topics")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Topics<'a>, A::Error> {
-                let mut topics = Topics { count: 0, words: [""; 4] };
-                while let Some(word) = words.next_element::<&'de str>()? {
-                    let Some(place) = topics.words.get_mut(topics.count) else {
-                        return Err(serde::de::Error::custom("a log of more than four topics"));
-                    };
-                    (*place, topics.count) = (word, topics.count + 1);
-                }
-                Ok(topics)
-            }
-        }
-        deserializer.deserialize_seq(Words(std::marker::PhantomData))
-    }
-}
+use answer::WireLog;
+pub use answer::{LogsAnswer, WireError};
 
 /// Whose logs are rows: where the contracts are, and what each topic means.
 #[derive(Debug, Clone)]
 pub struct LogReader {
     deployment: Deployment,
-    topics: HashMap<B256, &'static MirrorEvent>,
+    topics: B256Map<&'static MirrorEvent>,
 }
 
 /// A log that may be a row.
@@ -142,28 +67,31 @@ impl LogReader {
         }
     }
 
+    /// Begins to read an answer to `eth_getLogs`.
+    pub fn answer(&self) -> LogsAnswer<'_> {
+        LogsAnswer::new(self)
+    }
+
+    /// The logs of an array, as [`LogsAnswer::done`] returns those of an answer.
+    pub fn logs(&self, array: &str) -> Result<Vec<ReadLog>, ChainError> {
+        answer::logs(self, array)
+    }
+
     /// The row that a log is; `None` if it is none of ours. What looks like a log of one of the contracts
     /// and stands at another address is not; what looks like an account's and is not an account's own
     /// word about itself is not either.
-    pub fn read(&self, log: &WireLog<'_>) -> Result<Option<ReadLog>, ChainError> {
-        if log.topics.count == 0 {
-            return Ok(None);
-        }
-        let first = B256::new(word(log.topics.words[0], "topic")?);
-        let Some(event) = self.topics.get(&first).copied() else { return Ok(None) };
-        let address = Address::new(word(log.address, "address")?);
+    fn read(&self, log: &WireLog) -> Result<Option<ReadLog>, ChainError> {
+        let none = "there is none";
+        let topics = log.topics.get(..log.topic_count.ok_or_else(|| malformed("topics", &none))?);
+        let topics = topics.unwrap_or_default();
+        let event = topics.first().and_then(|first| self.topics.get(first).copied());
+        let Some(event) = event else { return Ok(None) };
+        let address = log.address.ok_or_else(|| malformed("address", &none))?;
         let contract = self.contract(event.table);
         if contract.is_some_and(|contract| contract != address) {
             return Ok(None);
         }
-        let mut topics = [first; 4];
-        for (topic, text) in topics.iter_mut().zip(log.topics.words).take(log.topics.count).skip(1)
-        {
-            *topic = B256::new(word(text, "topic")?);
-        }
-        let data = hex::decode(log.data).map_err(|error| malformed("data", &error))?;
-        let decoded = event.decode(&topics[..log.topics.count], &data);
-        let (tenant, values) = match (decoded, contract) {
+        let (tenant, values) = match (event.decode(topics, &log.data), contract) {
             (Ok(decoded), _) => decoded,
             (Err(error), Some(_)) => return Err(malformed("members", &error)),
             // A stranger's, who imitates an account.
@@ -175,30 +103,17 @@ impl LogReader {
         if log.removed {
             return Err(malformed("place", &"it was removed from the chain"));
         }
-        let number = |text: Option<&str>, what| {
-            let digits = text.and_then(|text| text.strip_prefix("0x"));
-            let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            number.ok_or_else(|| malformed(what, &"there is none, or it is no number"))
-        };
-        let hash = |text: Option<&str>, what| word(text.unwrap_or_default(), what).map(B256::new);
         let position = LogPosition {
-            block_number: number(log.block_number, "block number")?,
-            block_hash: hash(log.block_hash, "block hash")?,
-            tx_hash: hash(log.transaction_hash, "transaction hash")?,
-            log_index: number(log.log_index, "log index")?,
+            block_number: log.block_number.ok_or_else(|| malformed("block number", &none))?,
+            block_hash: log.block_hash.ok_or_else(|| malformed("block hash", &none))?,
+            tx_hash: log.transaction_hash.ok_or_else(|| malformed("transaction hash", &none))?,
+            log_index: log.log_index.ok_or_else(|| malformed("log index", &none))?,
         };
-        let timed = log.block_timestamp.is_some();
-        let time = if timed { number(log.block_timestamp, "block time")? } else { 0 };
+        let (time, timed) =
+            (log.block_timestamp.unwrap_or_default(), log.block_timestamp.is_some());
         let row = Row { event, tenant, position, time, values };
         Ok(Some(ReadLog { row, timed, account: contract.is_none().then_some(address) }))
     }
-}
-
-/// Bytes of a fixed length.
-fn word<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], ChainError> {
-    let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).map_err(|error| malformed(what, &error))?;
-    Ok(bytes)
 }
 
 fn malformed(what: &'static str, reason: &dyn fmt::Display) -> ChainError {
@@ -209,6 +124,7 @@ fn malformed(what: &'static str, reason: &dyn fmt::Display) -> ChainError {
 mod tests {
     use super::*;
     use crate::bindings;
+    use alloy::primitives::hex;
     use serde_json::{Value, json};
 
     /// An event's signature as the ABI has it.
@@ -274,8 +190,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Option<ReadLog>, ChainError> {
-        let log: WireLog<'_> = serde_json::from_str(text).expect("a log");
-        LogReader::new(Deployment::default()).read(&log)
+        let reader = LogReader::new(Deployment::default());
+        reader.logs(&format!("[{text}]")).map(|mut logs| logs.pop())
     }
 
     #[test]

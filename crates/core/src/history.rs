@@ -114,12 +114,10 @@ impl History {
         Ok(BatchIndex(index))
     }
 
-    /// Appends the next batches to each of several histories, hashing them together. For each batch in turn
-    /// come the nodes that it completes: the roots of the full trees of 2, 4, 8, … batches that end with
-    /// it. A node never changes once it is complete.
+    /// Appends the next batches to each of several histories, hashing them together.
     pub fn append_together(
         growing: &mut [(&mut Self, &[BatchCommitment])],
-    ) -> Result<Vec<Vec<Vec<B256>>>, HistoryError> {
+    ) -> Result<Vec<Completed>, HistoryError> {
         let full = |(history, new): &(&mut Self, &[BatchCommitment])| {
             history.batches.checked_add(new.len() as u64).is_none()
         };
@@ -160,31 +158,64 @@ impl History {
     }
 }
 
+/// The nodes that new batches of a history complete: the roots of the full trees of 2, 4, 8, … batches that
+/// end with one of them. A node never changes once it is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// Batches before.
+    before: u64,
+    /// Batch by batch, the lowest first.
+    nodes: Vec<B256>,
+}
+
+impl Completed {
+    fn new(before: u64, new: usize) -> Self {
+        let nodes = completed_by(before + new as u64) - completed_by(before);
+        Self { before, nodes: vec![B256::ZERO; nodes as usize] }
+    }
+
+    /// Those that end with a batch, lowest first; none of a batch that is not new.
+    pub fn by(&self, batch: BatchIndex) -> &[B256] {
+        let start = self.place(batch.get());
+        let end = start.map(|start| start + batch.get().trailing_ones() as usize);
+        start.zip(end).and_then(|(start, end)| self.nodes.get(start..end)).unwrap_or_default()
+    }
+
+    /// Where those begin that end with a batch.
+    fn place(&self, batch: u64) -> Option<usize> {
+        let place = completed_by(batch).checked_sub(completed_by(self.before));
+        place.filter(|_| batch >= self.before).map(|place| place as usize)
+    }
+}
+
+/// How many nodes so many batches complete: a tree of n leaves has n − 1 above them, and there is a full tree
+/// for each set bit.
+const fn completed_by(batches: u64) -> u64 {
+    batches - batches.count_ones() as u64
+}
+
 /// New nodes of a history, one height after another.
 struct Growth<'a> {
-    /// Batches before, and the peaks of theirs that did not merge yet, highest first.
-    before: u64,
+    /// The peaks that did not merge yet of the batches before, highest first.
     peaks: &'a mut Vec<B256>,
     /// The nodes of one height: the new ones, behind the peak that the first of them merges with.
     nodes: Vec<B256>,
     /// New peaks, lowest first.
     lower: Vec<B256>,
-    /// Of each new batch.
-    completed: Vec<Vec<B256>>,
+    completed: Completed,
 }
 
 impl<'a> Growth<'a> {
     fn new((history, new): &'a mut (&mut History, &[BatchCommitment])) -> Self {
-        let before = history.batches;
+        let completed = Completed::new(history.batches, new.len());
         history.batches += new.len() as u64;
         let nodes = new.iter().map(|commitment| (*commitment).into()).collect();
-        let (lower, completed) = (vec![], vec![vec![]; new.len()]);
-        Self { before, peaks: &mut history.peaks, nodes, lower, completed }
+        Self { peaks: &mut history.peaks, nodes, lower: vec![], completed }
     }
 
     /// Adds what the parents of a height's nodes are hashed of.
     fn pair(&mut self, height: u32, messages: &mut Messages) {
-        if !self.nodes.is_empty() && self.before >> height & 1 == 1 {
+        if !self.nodes.is_empty() && self.completed.before >> height & 1 == 1 {
             self.nodes.splice(0..0, self.peaks.pop());
         }
         let (pairs, alone) = self.nodes.as_chunks();
@@ -197,18 +228,20 @@ impl<'a> Growth<'a> {
     /// Goes on with these parents.
     fn rise(&mut self, height: u32, parents: &mut impl Iterator<Item = B256>) {
         let count = self.nodes.len() / 2;
-        self.nodes = parents.take(count).collect();
-        let first = self.before >> height >> 1;
+        self.nodes.clear();
+        self.nodes.extend(parents.take(count));
+        let first = self.completed.before >> height >> 1;
         for (node, parent) in (first..).zip(&self.nodes) {
             // A parent ends with a new batch, since its right child is new.
             let last = ((node + 1) << (height + 1)) - 1;
-            if let Some(of_batch) = self.completed.get_mut((last - self.before) as usize) {
-                of_batch.push(*parent);
+            let place = self.completed.place(last).map(|place| place + height as usize);
+            if let Some(place) = place.and_then(|place| self.completed.nodes.get_mut(place)) {
+                *place = *parent;
             }
         }
     }
 
-    fn done(self) -> Vec<Vec<B256>> {
+    fn done(self) -> Completed {
         self.peaks.extend(self.lower.into_iter().rev());
         self.completed
     }

@@ -74,7 +74,7 @@ pub use field::{FieldError, FieldName, Fields, UnknownField};
 pub use header::{BlockHeader, HeaderError};
 pub use hex::HexError;
 pub use history::{
-    History, HistoryError, HistoryNode, Peak, covering_peak, live_heights, siblings,
+    Completed, History, HistoryError, HistoryNode, Peak, covering_peak, live_heights, siblings,
 };
 pub use merkle::{BatchMerkle, BatchTree, HistoryMerkle, HistoryTree};
 pub use number::{BatchIndex, NumberError, PolicyVersion, Seq};

@@ -26,7 +26,7 @@ use alloy::{
 };
 use cofferdam_contracts::{
     AuditAnchor, Chain, Expected, IAuditAnchor, IMCPAgentRegistry, IPolicyRegistry, LogReader,
-    LogsAnswer, MCPAgentRegistry, PolicyRegistry, RpcUrl, SmartAccountFactory,
+    MCPAgentRegistry, PolicyRegistry, RpcUrl, SmartAccountFactory,
     deployment::{DEPLOYER, Deployment, SALT},
 };
 use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, Toolchain};
@@ -200,11 +200,13 @@ async fn download(url: &RpcUrl, head: u64, events: u64) -> Result<f64, Failure> 
             "topics": [&topics],
         }] });
         let request = client.post(url.expose().clone()).header("content-type", "application/json");
-        let text = request.body(question.to_string()).send().await?.bytes().await?;
-        let answer: LogsAnswer<'_> = serde_json::from_slice(&text)?;
-        for log in answer.result.iter().flatten() {
-            found += u64::from(black_box(reader.read(log)?).is_some());
+        let mut sent = request.body(question.to_string()).send().await?;
+        let mut answer = reader.answer();
+        while let Some(part) = sent.chunk().await? {
+            answer.read(&part)?;
         }
+        let logs = answer.done()?.map_err(|refusal| refusal.message)?;
+        found += black_box(logs).len() as u64;
     }
     assert_eq!(found, events, "all of them");
     Ok(started.elapsed().as_secs_f64())

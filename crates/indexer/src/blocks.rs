@@ -3,7 +3,7 @@
 use std::fmt;
 
 use alloy::primitives::{B256, hex};
-use cofferdam_contracts::{LogsAnswer, WireError, WireLog};
+use cofferdam_contracts::{ChainError, LogReader, ReadLog, WireError};
 use serde::Deserialize;
 
 use crate::{
@@ -97,28 +97,37 @@ impl Endpoint {
         links.collect()
     }
 
-    /// The answer to `eth_getLogs` of a range, for [`Endpoint::logs`] to read.
-    pub(crate) async fn raw_logs(
+    /// What is ours among the logs of a range, as it was sent.
+    pub(crate) async fn logs(
         &self,
         from: u64,
         to: u64,
         topics: &str,
-    ) -> Result<Vec<u8>, IndexError> {
+        reader: &LogReader,
+    ) -> Result<Vec<ReadLog>, IndexError> {
+        let what = "read logs";
+        let nonsense = |error: ChainError| self.error(what, Refusal::Nonsense, error);
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{{"fromBlock":"{from:#x}","toBlock":"{to:#x}","topics":{topics}}}]}}"#
         );
         let longest = if from == to { MAX_WHOLE_ANSWER } else { MAX_ANSWER };
-        self.post("read logs", body, longest).await
+        let mut answer = reader.answer();
+        // While the rest is on its way, and what came is still at hand.
+        self.post(what, body, longest, |part| answer.read(part).map_err(nonsense)).await?;
+        answer.done().map_err(nonsense)?.map_err(|refusal| {
+            let words = format_args!("{} ({})", refusal.message, refusal.code);
+            self.error(what, meaning(&refusal), words)
+        })
     }
 
-    /// The logs of these very blocks: whoever does not have one of them says so, and does not answer that
-    /// there are none. What there is in each goes to `read`.
-    pub(crate) async fn logs_of<T>(
+    /// The same of these very blocks, one by one: whoever does not have one of them says so, and does not
+    /// answer that there are none.
+    pub(crate) async fn logs_of(
         &self,
         blocks: &[Link],
         topics: &str,
-        read: impl Fn(&[WireLog<'_>]) -> Result<T, IndexError>,
-    ) -> Result<Vec<T>, IndexError> {
+        reader: &LogReader,
+    ) -> Result<Vec<Vec<ReadLog>>, IndexError> {
         let asked = blocks.iter().map(|Link { hash, .. }| {
             format!(
                 r#""method":"eth_getLogs","params":[{{"blockHash":"{hash}","topics":{topics}}}]"#
@@ -126,39 +135,15 @@ impl Endpoint {
         });
         let asked: Vec<_> = asked.collect();
         let what = "read logs";
-        let said = self.ask_each(what, &asked, |text| {
-            serde_json::from_str::<Vec<WireLog<'_>>>(text).map(|logs| read(&logs))
-        });
-        let said = said.await?;
+        let said = self.ask_each(what, &asked, |text| reader.logs(text)).await?;
         let logs = blocks.iter().zip(said).map(|(block, said)| match said {
-            Ok(logs) => logs,
+            Ok(logs) => Ok(logs),
             Err(error) if meaning(&error) == Refusal::Behind => {
                 Err(IndexError::Moving { number: block.number })
             }
             Err(error) => Err(self.refused(what, &error)),
         });
         logs.collect()
-    }
-
-    /// What an answer to `eth_getLogs` holds.
-    pub(crate) fn logs<'a>(&self, text: &'a [u8]) -> Result<LogsAnswer<'a>, IndexError> {
-        let what = "read logs";
-        let nonsense =
-            |error: &dyn fmt::Display| self.error(what, Refusal::Nonsense, error.to_string());
-        // As text at once, and not string by string.
-        let text = str::from_utf8(text).map_err(|error| nonsense(&error))?;
-        let answer: LogsAnswer<'_> =
-            serde_json::from_str(text).map_err(|error| nonsense(&error))?;
-        match &answer {
-            LogsAnswer { error: Some(error), .. } => {
-                let words = format_args!("{} ({})", error.message, error.code);
-                Err(self.error(what, meaning(error), words))
-            }
-            LogsAnswer { result: None, .. } => {
-                Err(self.error(what, Refusal::Nonsense, "neither logs nor an error"))
-            }
-            _ => Ok(answer),
-        }
     }
 }
 

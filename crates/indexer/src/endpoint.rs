@@ -102,13 +102,14 @@ impl Endpoint {
         IndexError::Endpoint(EndpointError { what, endpoint, reason, refusal })
     }
 
-    /// Sends a request and returns the answer's text.
+    /// Sends a request, and passes the answer's text on part by part, as it arrives.
     pub(crate) async fn post(
         &self,
         what: &'static str,
         body: String,
         longest: usize,
-    ) -> Result<Vec<u8>, IndexError> {
+        mut read: impl FnMut(&[u8]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
         self.check().await?;
         let away = |error: alloy::transports::http::reqwest::Error| {
             self.error(what, Refusal::Away, error.without_url())
@@ -126,31 +127,33 @@ impl Endpoint {
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             return Err(self.error(what, Refusal::TooLong, status));
         }
-        let length = answer.content_length().unwrap_or_default();
         let too_long = || self.error(what, Refusal::TooLong, "the answer is too long");
-        if length > longest as u64 {
+        if answer.content_length().is_some_and(|length| length > longest as u64) {
             return Err(too_long());
         }
-        let mut text = Vec::with_capacity(length as usize);
-        while let Some(chunk) = answer.chunk().await.map_err(away)? {
-            if text.len() + chunk.len() > longest {
+        let mut length = 0;
+        loop {
+            let part = answer.chunk().await.map_err(away)?;
+            // Some providers send their refusals with a status of their own.
+            let is_json = || part.as_ref().is_some_and(|part| part.starts_with(b"{"));
+            if length == 0 && !status.is_success() && !is_json() {
+                return Err(self.error(what, Refusal::Away, status));
+            }
+            let Some(part) = part else { return Ok(()) };
+            length += part.len();
+            if length > longest {
                 return Err(too_long());
             }
-            text.extend_from_slice(&chunk);
+            read(&part)?;
         }
-        // Some providers send their refusals with a status of their own.
-        if !status.is_success() && !text.starts_with(b"{") {
-            return Err(self.error(what, Refusal::Away, status));
-        }
-        Ok(text)
     }
 
     /// Asks several things, each a method and its parameters, in as few requests as the endpoint takes.
-    pub(crate) async fn ask_each<T>(
+    pub(crate) async fn ask_each<T, E: fmt::Display>(
         &self,
         what: &'static str,
         questions: &[String],
-        read: impl Fn(&str) -> Result<T, serde_json::Error>,
+        read: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Vec<Result<T, WireError>>, IndexError> {
         let (mut answers, mut rest) = (Vec::with_capacity(questions.len()), questions);
         while !rest.is_empty() {
@@ -192,11 +195,11 @@ impl Endpoint {
     }
 
     /// The answers; `None` if it takes fewer questions in one request, or only one.
-    async fn ask_some<T>(
+    async fn ask_some<T, E: fmt::Display>(
         &self,
         what: &'static str,
         questions: &[String],
-        read: &impl Fn(&str) -> Result<T, serde_json::Error>,
+        read: &impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<Vec<Result<T, WireError>>>, IndexError> {
         let asked = questions.iter().enumerate();
         let asked = asked.map(|(id, it)| format!(r#"{{"jsonrpc":"2.0","id":{id},{it}}}"#));
@@ -205,11 +208,16 @@ impl Endpoint {
         // Where batches are refused, one is not to be a batch.
         let body = if several { format!("[{asked}]") } else { asked };
         let longest = if several { MAX_ANSWER } else { MAX_WHOLE_ANSWER };
-        let text = match self.post(what, body, longest).await {
-            Ok(text) => text,
+        let mut text = vec![];
+        let whole = self.post(what, body, longest, |part| {
+            text.extend_from_slice(part);
+            Ok(())
+        });
+        match whole.await {
+            Ok(()) => {}
             Err(error) if several && error.is_too_long() => return Ok(None),
             Err(error) => return Err(error.for_nothing_less()),
-        };
+        }
         let nonsense = |reason: &dyn fmt::Display| self.error(what, Refusal::Nonsense, reason);
         let alone = text.trim_ascii_start().starts_with(b"{");
         let said: Vec<Said<'_>> = if alone {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::primitives::{Address, B256, keccak256, map::HashMap};
-use cofferdam_contracts::{LogReader, ReadLog, WireLog, deployment::Deployment};
+use cofferdam_contracts::{LogReader, ReadLog, deployment::Deployment};
 use cofferdam_core::mirror::{MirrorEvent, Row};
 
 use crate::{
@@ -176,16 +176,12 @@ impl Source {
             *self.span() = Span::default();
             error.for_nothing_less()
         };
-        let read =
-            futures::try_join!(endpoint.link(At::Number(to)), endpoint.raw_logs(from, to, topics));
-        let (last, text) = read.map_err(alone)?;
+        let logs = endpoint.logs(from, to, topics, &self.reader);
+        let read = futures::try_join!(endpoint.link(At::Number(to)), logs);
+        let (last, logs) = read.map_err(alone)?;
         let missing = || endpoint.error("read a block", Refusal::Behind, "it has no such block");
         let last = last.ok_or_else(missing)?;
-        let answer = endpoint.logs(&text).map_err(alone)?;
-        let mut logs =
-            self.logs(endpoint, answer.result.as_deref().unwrap_or_default(), from, to)?;
-        drop(answer);
-        drop(text);
+        let mut logs = in_order(endpoint, logs, from, to)?;
         self.keep_accounts(endpoint, State::Newest, &mut logs).await?;
         self.time(endpoint, &mut logs, &[last]).await?;
         let rows = logs.into_iter().map(|log| log.row).collect();
@@ -207,51 +203,16 @@ impl Source {
         if links.windows(2).any(|pair| pair[1].parent != pair[0].hash) {
             return Err(moving);
         }
-        let of_each = endpoint.logs_of(&links, topics, |logs| self.logs(endpoint, logs, from, to));
+        let of_each = endpoint.logs_of(&links, topics, &self.reader).await?;
         let mut logs = vec![];
-        for (link, of_block) in links.iter().zip(of_each.await?) {
-            if of_block.iter().any(|log| log.row.position.block_number != link.number) {
-                let reason = format_args!("a log of another block than {}", link.number);
-                return Err(endpoint.error("read logs", Refusal::Nonsense, reason));
-            }
-            logs.extend(of_block);
+        for (link, of_block) in links.iter().zip(of_each) {
+            logs.extend(in_order(endpoint, of_block, link.number, link.number)?);
         }
         let state = State::After { number: last.number, hash: last.hash };
         self.keep_accounts(endpoint, state, &mut logs).await?;
         self.time(endpoint, &mut logs, &links).await?;
         let rows = logs.into_iter().map(|log| log.row).collect();
         Ok(Part { from, to: last, rows, links })
-    }
-
-    /// What is ours of an answer, in the chain's order, each once.
-    fn logs(
-        &self,
-        endpoint: &Endpoint,
-        sent: &[WireLog<'_>],
-        from: u64,
-        to: u64,
-    ) -> Result<Vec<ReadLog>, IndexError> {
-        let nonsense =
-            |reason: &dyn std::fmt::Display| endpoint.error("read logs", Refusal::Nonsense, reason);
-        let mut logs = Vec::with_capacity(sent.len());
-        for log in sent {
-            logs.extend(self.reader.read(log).map_err(|error| nonsense(&error))?);
-        }
-        let key = |log: &ReadLog| (log.row.position.block_number, log.row.position.log_index);
-        if !logs.is_sorted_by_key(key) {
-            logs.sort_by_key(key);
-        }
-        logs.dedup();
-        let repeated = logs.windows(2).find(|pair| key(&pair[0]) == key(&pair[1]));
-        if let Some([log, _]) = repeated {
-            return Err(nonsense(&format_args!("two logs at {:?}", key(log))));
-        }
-        let outside = logs.iter().find(|log| !(from..=to).contains(&log.row.position.block_number));
-        if let Some(log) = outside {
-            let number = log.row.position.block_number;
-            return Err(nonsense(&format_args!("a log of block {number}, which nobody asked for")));
-        }
-        Ok(logs)
     }
 
     /// Leaves out what is of no account, asking for the code of addresses not seen before.
@@ -363,4 +324,31 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// The logs of these blocks in the chain's order, each once.
+fn in_order(
+    endpoint: &Endpoint,
+    mut logs: Vec<ReadLog>,
+    from: u64,
+    to: u64,
+) -> Result<Vec<ReadLog>, IndexError> {
+    let nonsense =
+        |reason: &dyn std::fmt::Display| endpoint.error("read logs", Refusal::Nonsense, reason);
+    let key = |log: &ReadLog| (log.row.position.block_number, log.row.position.log_index);
+    if !logs.is_sorted_by_key(key) {
+        logs.sort_by_key(key);
+    }
+    // Two that stand at different places need not be compared word for word.
+    logs.dedup_by(|a, b| key(a) == key(b) && a == b);
+    let repeated = logs.windows(2).find(|pair| key(&pair[0]) == key(&pair[1]));
+    if let Some([log, _]) = repeated {
+        return Err(nonsense(&format_args!("two logs at {:?}", key(log))));
+    }
+    let outside = logs.iter().find(|log| !(from..=to).contains(&log.row.position.block_number));
+    if let Some(log) = outside {
+        let number = log.row.position.block_number;
+        return Err(nonsense(&format_args!("a log of block {number}, which nobody asked for")));
+    }
+    Ok(logs)
 }

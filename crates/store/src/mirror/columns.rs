@@ -2,8 +2,11 @@
 
 use std::sync::OnceLock;
 
-use alloy_primitives::B256;
-use cofferdam_core::mirror::{Abi, MIRRORED, MirrorEvent, MirrorTable, Row, Value};
+use alloy_primitives::{B256, map::B256Map};
+use cofferdam_core::{
+    BatchIndex, Completed,
+    mirror::{Abi, MIRRORED, MirrorEvent, MirrorTable, Row, Value},
+};
 use sqlx::{
     Arguments, AssertSqlSafe, Encode, Postgres, Transaction, Type,
     encode::IsNull,
@@ -11,20 +14,37 @@ use sqlx::{
     postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, types::Oid},
 };
 
+use super::heads::Group;
 use crate::{Result, StoreError, row::bigint};
 
+/// A column of a table: its name, its type, and what of a row it holds.
+type Column = (&'static str, Kind, Of);
+
+/// What of a row a column holds.
+#[derive(Debug)]
+enum Of {
+    Row(fn(&Row, &mut Elements<'_>) -> Result<()>),
+    /// The member of this place, of each of [`MIRRORED`] that has it.
+    Member(Vec<Option<usize>>),
+    /// The nodes of the history that end with an anchored batch.
+    Nodes,
+}
+
 /// The columns that every table has, before its own.
-const COMMON: [(&str, Kind); 6] = [
-    ("tenant_id", Kind::Bytea),
-    ("block_number", Kind::Bigint),
-    ("block_hash", Kind::Bytea),
-    ("block_time", Kind::Bigint),
-    ("tx_hash", Kind::Bytea),
-    ("log_index", Kind::Bigint),
+const COMMON: [(&str, Kind, Of); 6] = [
+    ("tenant_id", Kind::Bytea, Of::Row(|row, to| to.array(row.tenant.0))),
+    ("block_number", Kind::Bigint, Of::Row(|row, to| to.int(row.position.block_number))),
+    ("block_hash", Kind::Bytea, Of::Row(|row, to| to.array(row.position.block_hash.0))),
+    ("block_time", Kind::Bigint, Of::Row(|row, to| to.int(row.time))),
+    ("tx_hash", Kind::Bytea, Of::Row(|row, to| to.array(row.position.tx_hash.0))),
+    ("log_index", Kind::Bigint, Of::Row(|row, to| to.int(row.position.log_index))),
 ];
 
-/// The last column of anchored batches, which no event has: the nodes of the history that end with it.
-const NODES: (&str, Kind) = ("nodes", Kind::Bytea);
+/// Which event a row is of, where a table has several.
+const KIND: Column = ("kind", Kind::Text, Of::Row(|row, to| to.bytes(row.event.name.as_bytes())));
+
+/// The last column of anchored batches, which no event has.
+const NODES: Column = ("nodes", Kind::Bytea, Of::Nodes);
 
 /// What Postgres calls a column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +76,14 @@ impl Kind {
         }
     }
 
+    /// What an element takes, with its length, in most columns.
+    const fn room(self) -> usize {
+        match self {
+            Self::Bytea => 4 + 32,
+            _ => 4 + 8,
+        }
+    }
+
     /// The type's number and that of its arrays, which are the same on every server.
     const fn oids(self) -> (u32, u32) {
         match self {
@@ -68,51 +96,47 @@ impl Kind {
     }
 }
 
-/// One column of many rows: an array as it goes over the wire.
-#[derive(Clone, Debug)]
-pub(super) struct Column {
-    kind: Kind,
-    count: i32,
+/// The elements of an array, as they go over the wire.
+#[derive(Debug)]
+struct Elements<'a> {
+    bytes: &'a mut Vec<u8>,
     nulls: bool,
-    elements: Vec<u8>,
 }
 
-impl Column {
-    /// With room for so many hashes.
-    fn new(kind: Kind, count: usize) -> Self {
-        let longest = if kind == Kind::Bytea { 32 } else { 8 };
-        let elements = Vec::with_capacity(count * (4 + longest));
-        Self { kind, count: 0, nulls: false, elements }
-    }
-
-    fn null(&mut self) {
-        self.count += 1;
+impl Elements<'_> {
+    fn null(&mut self) -> Result<()> {
         self.nulls = true;
-        self.elements.extend((-1i32).to_be_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.count += 1;
-        // No event is nearly as long as a length can be.
-        self.elements.extend((bytes.len() as u32).to_be_bytes());
-        self.elements.extend_from_slice(bytes);
-    }
-
-    /// The same of a length that the compiler knows, as most are: one copy of it.
-    fn array<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.count += 1;
-        self.elements.reserve(4 + N);
-        self.elements.extend_from_slice(&(N as u32).to_be_bytes());
-        self.elements.extend_from_slice(&bytes);
-    }
-
-    fn int(&mut self, value: u64) -> Result<()> {
-        self.array(bigint(value, "a number of an event")?.to_be_bytes());
+        self.bytes.extend_from_slice(&(-1i32).to_be_bytes());
         Ok(())
     }
 
+    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        // No event is nearly as long as a length can be.
+        self.bytes.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn words(&mut self, words: &[B256]) -> Result<()> {
+        self.bytes.extend_from_slice(&(size_of_val(words) as u32).to_be_bytes());
+        words.iter().for_each(|word| self.bytes.extend_from_slice(word.as_slice()));
+        Ok(())
+    }
+
+    /// Bytes of a length that the compiler knows, as most are.
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<()> {
+        self.bytes.reserve(4 + N);
+        self.bytes.extend_from_slice(&(N as u32).to_be_bytes());
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn int(&mut self, value: u64) -> Result<()> {
+        self.array(bigint(value, "a number of an event")?.to_be_bytes())
+    }
+
     /// A numeric is its digits to the base 10,000, highest first, without zeros at the end.
-    fn amount(&mut self, mut value: u128) {
+    fn amount(&mut self, mut value: u128) -> Result<()> {
         let mut digits = Vec::with_capacity(10);
         while value > 0 {
             digits.push((value % 10_000) as u16);
@@ -127,45 +151,88 @@ impl Column {
         for digit in digits[zeros..].iter().rev() {
             bytes.extend(digit.to_be_bytes());
         }
-        self.bytes(&bytes);
+        self.bytes(&bytes)
     }
 
     fn value(&mut self, value: &Value) -> Result<()> {
         match value {
             Value::Word(word) => self.array(word.0),
             Value::Address(address) => self.array(address.into_array()),
-            Value::Int(number) => self.int(*number)?,
+            Value::Int(number) => self.int(*number),
             Value::Amount(amount) => self.amount(*amount),
             Value::Bool(truth) => self.array([u8::from(*truth)]),
             Value::Selector(selector) => self.array(*selector),
             Value::Bytes(bytes) => self.bytes(bytes),
         }
-        Ok(())
     }
 }
 
-impl Type<Postgres> for Column {
+/// One column of many rows. Column by column, since what is next to each other is then written one after
+/// another, and once.
+struct Array<'a> {
+    kind: Kind,
+    of: &'a Of,
+    rows: &'a [&'a Row],
+    completed: &'a B256Map<Completed>,
+}
+
+impl Array<'_> {
+    fn write(&self, to: &mut Elements<'_>) -> Result<()> {
+        match self.of {
+            Of::Row(of) => self.rows.iter().try_for_each(|row| of(row, to)),
+            Of::Member(places) => {
+                for rows in self.rows.chunk_by(|a, b| std::ptr::eq(a.event, b.event)) {
+                    let event = MIRRORED.iter().position(|it| std::ptr::eq(it, rows[0].event));
+                    let place = event.and_then(|event| places[event]);
+                    for row in rows {
+                        match place.and_then(|place| row.values.get(place)) {
+                            Some(value) => to.value(value)?,
+                            None => to.null()?,
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Of::Nodes => {
+                for rows in self.rows.chunk_by(|a, b| a.tenant == b.tenant) {
+                    let completed = self.completed.get(&rows[0].tenant);
+                    for row in rows {
+                        match (completed, &row.values[..]) {
+                            (Some(completed), [Value::Int(batch), ..]) => {
+                                to.words(completed.by(BatchIndex(*batch)))?;
+                            }
+                            _ => to.null()?,
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Type<Postgres> for Array<'_> {
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_oid(Oid(Kind::Bytea.oids().1))
     }
 }
 
-impl Encode<'_, Postgres> for Column {
+impl Encode<'_, Postgres> for Array<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let start = buffer.len();
         // One dimension, whether there are nulls, of what; how many, counted from 1.
-        for word in [1, i32::from(self.nulls), self.kind.oids().0 as i32, self.count, 1] {
+        for word in [1, 0, self.kind.oids().0, self.rows.len() as u32, 1] {
             buffer.extend(word.to_be_bytes());
         }
-        buffer.extend_from_slice(&self.elements);
+        let mut elements = Elements { bytes: buffer, nulls: false };
+        self.write(&mut elements)?;
+        let nulls = u32::from(elements.nulls);
+        buffer[start + 4..start + 8].copy_from_slice(&nulls.to_be_bytes());
         Ok(IsNull::No)
     }
 
     fn produces(&self) -> Option<PgTypeInfo> {
         Some(PgTypeInfo::with_oid(Oid(self.kind.oids().1)))
-    }
-
-    fn size_hint(&self) -> usize {
-        20 + self.elements.len()
     }
 }
 
@@ -173,9 +240,7 @@ impl Encode<'_, Postgres> for Column {
 #[derive(Debug)]
 struct Statement {
     sql: String,
-    columns: Vec<(&'static str, Kind)>,
-    /// Of each of [`MIRRORED`]: which member fills which of the table's own columns.
-    members: Vec<Vec<Option<usize>>>,
+    columns: Vec<Column>,
 }
 
 impl Statement {
@@ -186,19 +251,23 @@ impl Statement {
     }
 
     fn new(table: MirrorTable) -> Self {
-        let own = table.columns();
-        let kind = table.has_kind().then_some(("kind", Kind::Text));
+        let own = table.columns().into_iter().map(|(name, abi)| {
+            let place = |event: &'static MirrorEvent| {
+                event.columns().position(|member| member.column == name)
+            };
+            (name, Kind::of(abi), Of::Member(MIRRORED.iter().map(place).collect()))
+        });
         let columns: Vec<_> = COMMON
             .into_iter()
-            .chain(kind)
-            .chain(own.iter().map(|(name, abi)| (*name, Kind::of(*abi))))
+            .chain(table.has_kind().then_some(KIND))
+            .chain(own)
             .chain((table == MirrorTable::Anchored).then_some(NODES))
             .collect();
-        let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = columns.iter().map(|(name, ..)| *name).collect();
         let arrays: Vec<_> = columns
             .iter()
             .enumerate()
-            .map(|(n, (_, kind))| format!("unnest(${}::{}[])", n + 2, kind.name()))
+            .map(|(n, (_, kind, _))| format!("unnest(${}::{}[])", n + 2, kind.name()))
             .collect();
         // In step with each other, and without a copy of all of them in between as there is of a FROM.
         let sql = format!(
@@ -207,14 +276,7 @@ impl Statement {
             names.join(", "),
             arrays.join(", ")
         );
-        let member = |event: &'static MirrorEvent, name: &str| {
-            event.columns().position(|member| member.column == name)
-        };
-        let members = MIRRORED
-            .iter()
-            .map(|event| own.iter().map(|(name, _)| member(event, name)).collect())
-            .collect();
-        Self { sql, columns, members }
+        Self { sql, columns }
     }
 }
 
@@ -225,52 +287,42 @@ pub(super) struct Insert {
     arguments: PgArguments,
 }
 
-/// Rows, table by table, and the nodes that each batch completes, in the order of the batches.
+/// Rows, table by table, with the nodes that each batch completes where its tenant's history is known.
 pub(super) fn inserts(
     chain: i64,
-    rows: &[Row],
-    nodes: Vec<Option<Vec<B256>>>,
+    groups: &[Group<'_>],
+    completed: &B256Map<Completed>,
 ) -> Result<Vec<Insert>> {
-    let mut nodes = nodes.into_iter();
     let mut inserts = vec![];
     for table in MirrorTable::ALL {
-        let of_table = rows.iter().filter(|row| row.event.table == table);
-        let mut of_table: Vec<_> = of_table
-            .map(|row| (row, (table == MirrorTable::Anchored).then(|| nodes.next()?).flatten()))
-            .collect();
-        if of_table.is_empty() {
-            continue;
+        let rows = groups.iter().flat_map(|(_, rows)| rows).copied();
+        let rows: Vec<_> = rows.filter(|row| row.event.table == table).collect();
+        if !rows.is_empty() {
+            inserts.push(Insert::new(Statement::of(table), chain, &rows, completed)?);
         }
-        // Those of one tenant lie next to each other in the key's index.
-        of_table.sort_by_key(|(row, _)| row.tenant);
-        let statement = Statement::of(table);
-        let columns = statement.columns.iter();
-        let mut columns: Vec<_> =
-            columns.map(|(_, kind)| Column::new(*kind, of_table.len())).collect();
-        for (row, nodes) in of_table {
-            push(&mut columns, statement, row)?;
-            if let (MirrorTable::Anchored, Some(column)) = (table, columns.last_mut()) {
-                match nodes {
-                    Some(nodes) => column.bytes(&nodes.concat()),
-                    None => column.null(),
-                }
-            }
-        }
-        inserts.push(Insert::new(&statement.sql, chain, columns)?);
     }
     Ok(inserts)
 }
 
 impl Insert {
-    fn new(sql: &'static str, chain: i64, columns: Vec<Column>) -> Result<Self> {
-        let encode = |error| StoreError::database("encode events")(sqlx::Error::Encode(error));
+    fn new(
+        statement: &'static Statement,
+        chain: i64,
+        rows: &[&Row],
+        completed: &B256Map<Completed>,
+    ) -> Result<Self> {
+        let encode = |error: BoxDynError| match error.downcast() {
+            Ok(error) => *error,
+            Err(error) => StoreError::database("encode events")(sqlx::Error::Encode(error)),
+        };
         let mut arguments = PgArguments::default();
-        arguments.reserve(1 + columns.len(), columns.iter().map(Column::size_hint).sum());
+        let lengths = statement.columns.iter().map(|(_, kind, _)| 24 + rows.len() * kind.room());
+        arguments.reserve(1 + statement.columns.len(), lengths.sum());
         arguments.add(chain).map_err(encode)?;
-        for column in columns {
-            arguments.add(column).map_err(encode)?;
+        for (_, kind, of) in &statement.columns {
+            arguments.add(Array { kind: *kind, of, rows, completed }).map_err(encode)?;
         }
-        Ok(Self { sql, arguments })
+        Ok(Self { sql: &statement.sql, arguments })
     }
 
     /// Writes them; returns how many there were.
@@ -280,35 +332,6 @@ impl Insert {
         let done = query.execute(&mut **tx).await.map_err(StoreError::database("mirror events"))?;
         Ok(done.rows_affected())
     }
-}
-
-fn push(columns: &mut [Column], statement: &Statement, row: &Row) -> Result<()> {
-    let at = &row.position;
-    let (common, own) = columns.split_at_mut(COMMON.len());
-    if let [tenant, number, hash, time, transaction, index] = common {
-        tenant.array(row.tenant.0);
-        number.int(at.block_number)?;
-        hash.array(at.block_hash.0);
-        time.int(row.time)?;
-        transaction.array(at.tx_hash.0);
-        index.int(at.log_index)?;
-    }
-    let of_event = MIRRORED.iter().position(|event| std::ptr::eq(event, row.event));
-    let members = of_event.map(|at| &statement.members[at][..]).unwrap_or_default();
-    let own = match own {
-        [kind, rest @ ..] if kind.kind == Kind::Text => {
-            kind.bytes(row.event.name.as_bytes());
-            rest
-        }
-        own => own,
-    };
-    for (column, member) in own.iter_mut().zip(members) {
-        match member.and_then(|member| row.values.get(member)) {
-            Some(value) => column.value(value)?,
-            None => column.null(),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! How far each tenant's counters are mirrored, and what must come next.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use alloy_primitives::{B256, map::B256Map};
 use cofferdam_core::{
-    Batch, BatchIndex, History, Seq, batch_commitments,
+    Batch, BatchIndex, Completed, History, Seq, batch_commitments,
     mirror::{MirrorTable, Row, Value},
 };
 use sqlx::{Postgres, Transaction, postgres::PgRow};
@@ -57,8 +54,8 @@ pub struct Hole {
 }
 
 impl MirrorHead {
-    /// Counts a row, which is of this batch if it is one. The history does not grow yet.
-    fn advance(&mut self, row: &Row, batch: Option<&Batch>) -> Result<()> {
+    /// Counts a row. The history does not grow yet.
+    fn advance(&mut self, row: &Row) -> Result<()> {
         let hole = |table, expected, found| {
             let block_number = row.position.block_number;
             StoreError::Hole(Hole { tenant: self.tenant, table, expected, found, block_number })
@@ -67,15 +64,18 @@ impl MirrorHead {
         let table = row.event.table;
         let (next, found) = match table {
             MirrorTable::Anchored => {
-                let Some(batch) = batch else { return Ok(()) };
-                if batch.index.get() != self.batches {
-                    return Err(hole(table, self.batches, batch.index.get()));
+                let [Value::Int(index), Value::Int(first), Value::Int(count), ..] = row.values[..]
+                else {
+                    return Err(StoreError::Corrupt { column: "batch_index" });
+                };
+                if index != self.batches {
+                    return Err(hole(table, self.batches, index));
                 }
-                if batch.first_seq.get() != self.entries {
-                    return Err(hole(table, self.entries, batch.first_seq.get()));
+                if first != self.entries {
+                    return Err(hole(table, self.entries, first));
                 }
                 self.batches += 1;
-                self.entries = self.entries.saturating_add(batch.count);
+                self.entries = self.entries.saturating_add(count);
                 return Ok(());
             }
             MirrorTable::AnchorerSet => (&mut self.anchorers, counter("nonce")?),
@@ -136,22 +136,6 @@ impl Counters {
         self.heads.len()
     }
 
-    /// The tenants that some rows touch.
-    fn touched(rows: &[Row]) -> BTreeSet<B256> {
-        let mut touched = BTreeSet::new();
-        let (mut last, counted) =
-            (B256::ZERO, |row: &&Row| row.event.table != MirrorTable::Skipped);
-        for row in rows.iter().filter(counted) {
-            // Most often several of one tenant follow each other.
-            if row.tenant != last {
-                touched.insert(row.tenant);
-                last = row.tenant;
-            }
-            touched.extend(row.forfeiter().map(|agent| agent.into_word()));
-        }
-        touched
-    }
-
     /// Reads those of tenants that were not met yet.
     async fn read(
         &mut self,
@@ -179,16 +163,17 @@ impl Counters {
         Ok(())
     }
 
-    /// Counts rows, in the chain's order.
-    fn count(&mut self, chain: i64, rows: Vec<Row>, touched: &BTreeSet<B256>) -> Result<Counted> {
-        let batches = rows.iter().filter(|row| row.event.table == MirrorTable::Anchored);
-        let batches = batches.map(|row| Ok(AnchoredEvent::try_from(row)?.batch()));
-        let batches = batches.collect::<Result<Vec<_>>>()?;
-        let mut next = batches.iter();
-        for row in &rows {
-            let batch = (row.event.table == MirrorTable::Anchored).then(|| next.next()).flatten();
+    /// Counts rows, in the chain's order, which touch these tenants.
+    fn count(
+        &mut self,
+        chain: i64,
+        rows: &[Row],
+        groups: &[Group<'_>],
+        touched: &[B256],
+    ) -> Result<(Vec<Insert>, Vec<MirrorHead>)> {
+        for row in rows {
             if let Some(head) = self.heads.get_mut(&row.tenant) {
-                head.advance(row, batch)?;
+                head.advance(row)?;
             }
             let Some(agent) = row.forfeiter() else { continue };
             if let Some(head) = self.heads.get_mut(&agent.into_word()) {
@@ -201,42 +186,33 @@ impl Counters {
                 })?;
             }
         }
-        let nodes = self.grow(&batches)?;
+        let completed = self.grow(groups)?;
         let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
-        let inserts = columns::inserts(chain, &rows, nodes)?;
-        Ok(Counted { rows: rows.into(), inserts, heads, is_followed: false })
+        Ok((columns::inserts(chain, groups, &completed)?, heads))
     }
 
-    /// Lets the histories grow by these batches. Returns, for each, the nodes that it completes, where the
-    /// history is known.
-    fn grow(&mut self, batches: &[Batch]) -> Result<Vec<Option<Vec<B256>>>> {
-        let commitments = batch_commitments(batches);
-        let mut order: Vec<usize> = (0..batches.len()).collect();
-        order.sort_by_key(|at| batches[*at].tenant);
-        let sorted: Vec<_> = order.iter().map(|at| commitments[*at]).collect();
-        let (mut of_tenant, mut start) = (B256Map::default(), 0);
-        for some in order.chunk_by(|a, b| batches[*a].tenant == batches[*b].tenant) {
-            of_tenant.insert(batches[some[0]].tenant.as_b256(), start..start + some.len());
-            start += some.len();
-        }
-        let known = self.heads.iter_mut().filter_map(|(tenant, head)| {
-            Some((head.history.as_mut()?, of_tenant.get(tenant)?.clone()))
-        });
-        let (histories, ranges): (Vec<_>, Vec<_>) = known.unzip();
-        let mut growing: Vec<_> = histories
-            .into_iter()
-            .zip(&ranges)
-            .map(|(history, range)| (history, &sorted[range.clone()]))
-            .collect();
-        let completed = History::append_together(&mut growing);
-        let completed = completed.map_err(|_| StoreError::Corrupt { column: "peaks" })?;
-        let mut nodes = vec![None; batches.len()];
-        for (range, completed) in ranges.into_iter().zip(completed) {
-            for (at, of_batch) in order[range].iter().zip(completed) {
-                nodes[*at] = Some(of_batch);
+    /// Lets the histories grow by the batches among these rows. Returns the nodes that they complete, of each
+    /// tenant whose history is known.
+    fn grow(&mut self, groups: &[Group<'_>]) -> Result<B256Map<Completed>> {
+        let (mut batches, mut ranges) = (vec![], B256Map::default());
+        for (tenant, rows) in groups {
+            let start = batches.len();
+            for row in rows.iter().filter(|row| row.event.table == MirrorTable::Anchored) {
+                batches.push(batch(row)?);
+            }
+            if batches.len() > start {
+                ranges.insert(*tenant, start..batches.len());
             }
         }
-        Ok(nodes)
+        let commitments = batch_commitments(&batches);
+        let known = self.heads.iter_mut().filter_map(|(tenant, head)| {
+            let range = ranges.get(tenant)?.clone();
+            Some((*tenant, (head.history.as_mut()?, &commitments[range])))
+        });
+        let (tenants, mut growing): (Vec<_>, Vec<_>) = known.unzip();
+        let completed = History::append_together(&mut growing);
+        let completed = completed.map_err(|_| StoreError::Corrupt { column: "peaks" })?;
+        Ok(tenants.into_iter().zip(completed).collect())
     }
 
     /// Counts rows, in the chain's order, from where the counters stand in this transaction if they are of
@@ -247,14 +223,45 @@ impl Counters {
         chain: i64,
         rows: Vec<Row>,
     ) -> Result<Counted> {
-        let touched = Self::touched(&rows);
+        let groups = by_tenant(&rows);
+        let touched = touched(&groups);
         let unmet = touched.iter().filter(|tenant| !self.heads.contains_key(*tenant));
         let unmet: Vec<_> = unmet.copied().collect();
         if !unmet.is_empty() {
             self.read(tx, chain, &unmet).await?;
         }
-        self.count(chain, rows, &touched)
+        let (inserts, heads) = self.count(chain, &rows, &groups, &touched)?;
+        Ok(Counted { rows: rows.into(), inserts, heads, is_followed: false })
     }
+}
+
+/// A tenant's rows, in the chain's order.
+pub(super) type Group<'a> = (B256, Vec<&'a Row>);
+
+/// Rows by tenant, so that those of one lie next to each other in the tables and their keys, too.
+fn by_tenant(rows: &[Row]) -> Vec<Group<'_>> {
+    let mut groups: B256Map<Vec<_>> = B256Map::default();
+    for row in rows {
+        groups.entry(row.tenant).or_default().push(row);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_unstable_by_key(|(tenant, _)| *tenant);
+    groups
+}
+
+/// Whose counters some rows move.
+fn touched(groups: &[Group<'_>]) -> Vec<B256> {
+    let mut touched = vec![];
+    for (tenant, rows) in groups {
+        if rows.iter().any(|row| row.event.table != MirrorTable::Skipped) {
+            touched.push(*tenant);
+        }
+        let forfeiters = rows.iter().filter_map(|row| row.forfeiter());
+        touched.extend(forfeiters.map(|agent| agent.into_word()));
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    touched
 }
 
 /// Writes counters back.
@@ -340,29 +347,28 @@ pub(super) fn head(row: &PgRow) -> Result<MirrorHead> {
     })
 }
 
+/// The batch that a row is of.
+fn batch(row: &Row) -> Result<Batch> {
+    let tenant = row.tenant_id().ok_or(StoreError::Corrupt { column: "tenant_id" })?;
+    let [
+        Value::Int(index),
+        Value::Int(first),
+        Value::Int(count),
+        Value::Word(root),
+        Value::Int(at),
+    ] = row.values[..]
+    else {
+        return Err(StoreError::Corrupt { column: "batch_index" });
+    };
+    let (index, first_seq, root) = (BatchIndex(index), Seq(first), root.into());
+    Ok(Batch { tenant, index, first_seq, count, root, anchored_at: at })
+}
+
 impl TryFrom<&Row> for AnchoredEvent {
     type Error = StoreError;
 
     fn try_from(row: &Row) -> Result<Self> {
-        let tenant = row.tenant_id().ok_or(StoreError::Corrupt { column: "tenant_id" })?;
-        let [
-            Value::Int(index),
-            Value::Int(first),
-            Value::Int(count),
-            Value::Word(root),
-            Value::Int(at),
-        ] = row.values[..]
-        else {
-            return Err(StoreError::Corrupt { column: "batch_index" });
-        };
-        Ok(Self {
-            tenant,
-            index: BatchIndex(index),
-            first_seq: Seq(first),
-            count,
-            root: root.into(),
-            anchored_at: at,
-            position: row.position,
-        })
+        let Batch { tenant, index, first_seq, count, root, anchored_at } = batch(row)?;
+        Ok(Self { tenant, index, first_seq, count, root, anchored_at, position: row.position })
     }
 }
