@@ -49,13 +49,7 @@ impl Ground {
         // A Postgres runs as another user, who must be able to pass through.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(dir.path(), open).expect("permissions");
-        let options = AnvilOptions {
-            data_dir: PathBuf::from(dir.path()),
-            port: None,
-            keep: false,
-            args: vec!["--slots-in-an-epoch".into(), slots.to_string()],
-        };
-        let anvil = Anvil::start(&Toolchain::find(), &options).await.expect("Anvil");
+        let anvil = Self::anvil(&dir, vec![], slots).await;
         let url: RpcUrl = anvil.rpc_url().clone().into();
         let chain = Chain::connect_undeployed(&url, Expected::default()).await.expect("a chain");
         let people: Vec<Address> = chain.provider().get_accounts().await.expect("accounts");
@@ -65,6 +59,25 @@ impl Ground {
         this.other = this.deploy(OTHER_SALT).await;
         this.chain = Chain::connect(&url, Expected::default()).await.expect("a chain");
         this
+    }
+
+    async fn anvil(dir: &tempfile::TempDir, mut args: Vec<String>, slots: u64) -> Anvil {
+        args.extend(["--slots-in-an-epoch".into(), slots.to_string()]);
+        let data_dir = PathBuf::from(dir.path());
+        let options = AnvilOptions { data_dir, port: None, keep: false, args };
+        Anvil::start(&Toolchain::find(), &options).await.expect("Anvil")
+    }
+
+    /// The same chain up to a block, and another one from there on.
+    pub(crate) async fn fork(&self, block: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let url = self.chain.url().expose().to_string();
+        let args = ["--fork-url", &url, "--fork-block-number", &block.to_string()];
+        let anvil = Self::anvil(&dir, args.map(str::to_owned).into(), 32).await;
+        let url: RpcUrl = anvil.rpc_url().clone().into();
+        let chain = Chain::connect(&url, Expected::default()).await.expect("a chain");
+        let (people, other) = (self.people.clone(), self.other);
+        Self { chain, people, other, _anvil: anvil, _dir: dir }
     }
 
     async fn deploy(&self, salt: B256) -> Deployment {
@@ -299,7 +312,18 @@ impl Own {
         Mirrored { indexer: ground.indexer(&url, vec![]).await, url }
     }
 
-    /// Stops it, and starts it again where it was.
+    /// What ends it at once, without a word to anybody and without writing what it has in memory.
+    pub(crate) fn crash(&self, ground: &Ground) -> impl Fn() + Send + Sync + use<> {
+        let cluster = ground._dir.path().join("postgres/postgres/postmaster.pid");
+        let pid = std::fs::read_to_string(cluster).expect("it runs");
+        let pid = pid.lines().next().expect("a process").to_owned();
+        move || {
+            let status = std::process::Command::new("kill").args(["-QUIT", &pid]).status();
+            assert!(status.expect("kill").success());
+        }
+    }
+
+    /// Stops it if it runs, and starts it again where it was.
     pub(crate) async fn restart(&mut self, ground: &Ground) {
         let port = self.url().port();
         self.postgres.take().expect("it runs").stop().await;

@@ -32,6 +32,7 @@ pub(crate) struct Liar {
     /// How often it did not say what was so.
     told: Arc<AtomicU64>,
     lie: Arc<Mutex<Arc<Lie>>>,
+    honest: Arc<Mutex<url::Url>>,
 }
 
 impl Liar {
@@ -45,7 +46,8 @@ impl Liar {
         let lie: Arc<Mutex<Arc<Lie>>> = Arc::new(Mutex::new(Arc::new(lie)));
         let counted = Arc::new(AtomicU64::new(0));
         let told = (lie.clone(), counted.clone());
-        let honest = honest.expose().clone();
+        let honest = Arc::new(Mutex::new(honest.expose().clone()));
+        let before = honest.clone();
         tokio::spawn(async move {
             let client = Client::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -55,7 +57,12 @@ impl Liar {
                 });
             }
         });
-        Self { url, told: counted, lie }
+        Self { url, told: counted, lie, honest: before }
+    }
+
+    /// Passes on what another node answers from now on.
+    pub(crate) fn stand_before(&self, honest: &RpcUrl) {
+        *self.honest.lock().expect("not poisoned") = honest.expose().clone();
     }
 
     /// How many of its answers were lies.
@@ -76,7 +83,7 @@ impl Liar {
 async fn serve(
     mut stream: TcpStream,
     client: Client,
-    honest: url::Url,
+    honest: Arc<Mutex<url::Url>>,
     (told, counted): (Arc<Mutex<Arc<Lie>>>, Arc<AtomicU64>),
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut read = vec![];
@@ -100,8 +107,8 @@ async fn serve(
         let question: Value = serde_json::from_slice(&read[end..end + length])?;
         read.drain(..end + length);
         let body = question.to_string();
-        let answer =
-            client.post(honest.clone()).header("content-type", "application/json").body(body);
+        let honest = honest.lock().expect("not poisoned").clone();
+        let answer = client.post(honest).header("content-type", "application/json").body(body);
         let answer: Value = serde_json::from_slice(&answer.send().await?.bytes().await?)?;
         let truth = answer.clone();
         let lie = told.lock().expect("not poisoned").clone();

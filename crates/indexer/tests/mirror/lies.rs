@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Whether a question is for the logs of a range of final blocks.
-fn asks_for_range(question: &Value) -> bool {
+pub(crate) fn asks_for_range(question: &Value) -> bool {
     asks_for_logs(question) && question["params"][0].get("fromBlock").is_some()
 }
 

@@ -4,6 +4,7 @@ mod ground;
 mod holes;
 mod liar;
 mod lies;
+mod seams;
 
 use cofferdam_contracts::{LogReader, deployment::Deployment};
 use cofferdam_core::mirror::MirrorTable;
