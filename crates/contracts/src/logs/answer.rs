@@ -46,8 +46,9 @@ pub(super) struct WireLog {
 pub struct LogsAnswer<'a> {
     reader: &'a LogReader,
     place: Place,
-    /// What was not read yet.
+    /// What was not read yet, and how long it must be to be tried again.
     rest: Vec<u8>,
+    enough: usize,
     /// The log that is being read.
     log: WireLog,
     logs: Option<Vec<ReadLog>>,
@@ -65,13 +66,16 @@ enum Place {
 
 impl<'a> LogsAnswer<'a> {
     pub(super) fn new(reader: &'a LogReader) -> Self {
-        let (rest, log) = Default::default();
-        Self { reader, place: Place::Start, rest, log, logs: None, refusal: None }
+        let (rest, enough, log) = Default::default();
+        Self { reader, place: Place::Start, rest, enough, log, logs: None, refusal: None }
     }
 
     /// Reads the next part of the text, wherever it ends.
     pub fn read(&mut self, part: &[u8]) -> Result<(), ChainError> {
         self.rest.extend_from_slice(part);
+        if self.rest.len() < self.enough {
+            return Ok(());
+        }
         let text = std::mem::take(&mut self.rest);
         let mut cursor = Cursor { text: &text, at: 0 };
         let stopped = loop {
@@ -87,6 +91,8 @@ impl<'a> LogsAnswer<'a> {
         let read = cursor.at;
         self.rest = text;
         self.rest.drain(..read);
+        // Not again at each part, however small: that would take the square of a log's length.
+        self.enough = 2 * self.rest.len();
         match stopped {
             Stop::End => Ok(()),
             Stop::Wrong(error) => Err(*error),
@@ -94,7 +100,9 @@ impl<'a> LogsAnswer<'a> {
     }
 
     /// The logs that are ours, in the order in which they came, or the refusal.
-    pub fn done(self) -> Result<Result<Vec<ReadLog>, WireError>, ChainError> {
+    pub fn done(mut self) -> Result<Result<Vec<ReadLog>, WireError>, ChainError> {
+        self.enough = 0;
+        self.read(&[])?;
         match (self.place, self.refusal, self.logs) {
             (Place::End, Some(refusal), _) => Ok(Err(refusal)),
             (Place::End, None, Some(logs)) => Ok(Ok(logs)),
@@ -437,6 +445,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_long_log_in_small_parts_is_not_read_over_and_over() {
+        let mut long = log(3);
+        long["later"] = "x".repeat(8 << 20).into();
+        let text = json!({ "result": [long] }).to_string();
+        let parts =
+            text.as_bytes().chunks(64).map(|part| std::str::from_utf8(part).expect("ASCII"));
+        assert_eq!(read(parts).expect("readable"), Ok(vec![3]));
     }
 
     #[test]
