@@ -132,7 +132,7 @@ async fn progress_shows_on_a_terminal_and_nowhere_else() {
         true => terminal.args(["-q", "/dev/null", "sh", "-c", &line]),
         false => terminal.args(["-qec", &line, "/dev/null"]),
     };
-    let shown = run(&mut terminal).await.exits(0).stdout;
+    let shown = run(terminal.env("TERM", "xterm")).await.exits(0).stdout;
     assert!(shown.contains("verifying") && shown.contains("░"), "{shown:?}");
     assert_eq!(fs::read_to_string(printed).unwrap(), plain.stdout);
 }
