@@ -29,7 +29,7 @@ use cofferdam_contracts::{
     MCPAgentRegistry, PolicyRegistry, RpcUrl, SmartAccountFactory,
     deployment::{DEPLOYER, Deployment, SALT},
 };
-use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, Toolchain};
+use cofferdam_devnet::{Anvil, AnvilOptions, BenchServer, TestDatabase, Toolchain};
 use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{DatabaseUrl, Mirror, Reader, migrate};
 use futures::future::try_join_all;
@@ -66,22 +66,17 @@ fn option(name: &str) -> Option<String> {
 
 async fn bench() -> Result<(), Failure> {
     let events = option("--events").map_or(Ok(EVENTS), |it| it.parse())?;
-    let dir = tempfile::tempdir()?;
-    // The server runs as another user, who must be able to pass through.
-    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-    let tools = Toolchain::find();
-    let options = PostgresOptions { data_dir: dir.path().join("db"), port: None, ephemeral: false };
-    let postgres = Postgres::start(&tools, &options).await?;
+    let server = BenchServer::start().await?;
     // Nobody pays for gas, so that nobody needs any.
     let free = ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--no-mining"];
     let roomy = ["--gas-limit", "10000000000"];
     let options = AnvilOptions {
-        data_dir: dir.path().join("chain"),
+        data_dir: server.folder().join("chain"),
         port: None,
         keep: false,
         args: free.iter().chain(&roomy).map(ToString::to_string).collect(),
     };
-    let anvil = Anvil::start(&tools, &options).await?;
+    let anvil = Anvil::start(&Toolchain::find(), &options).await?;
     let url: RpcUrl = anvil.rpc_url().clone().into();
     let started = Instant::now();
     let filler = Filler::start(&url).await?;
@@ -93,7 +88,7 @@ async fn bench() -> Result<(), Failure> {
     let mut last = None;
     for turn in 0..TURNS {
         downloads.push(download(&url, filler.head().await?, events).await?);
-        let daemon = database(&postgres, turn).await?;
+        let daemon = database(&server, turn).await?;
         let done = in_a_process(&daemon, &url).await?;
         assert_eq!(done["events"], events, "all of them");
         mirrors.push(done["seconds"].as_f64().ok_or("no seconds")?);
@@ -119,7 +114,8 @@ async fn bench() -> Result<(), Failure> {
         POLL.as_millis()
     );
     println!("  best of {TURNS} turns; load {}", load.trim());
-    postgres.stop().await;
+    anvil.stop().await;
+    server.stop().await;
     if env::args().any(|arg| arg == "--json") {
         let line = json!({
             "of_download": ours / bare, "events_per_s": ours, "rss_mb": rss_mb, "cpu_s": cpu_s,
@@ -130,14 +126,10 @@ async fn bench() -> Result<(), Failure> {
 }
 
 /// A database that nothing is mirrored into yet; its daemon's URL.
-async fn database(postgres: &Postgres, turn: usize) -> Result<String, Failure> {
-    let mut url = postgres.admin_url().clone();
-    url.set_path(&format!("bench{turn}"));
-    let admin: DatabaseUrl = url.as_str().parse()?;
-    url.set_username("daemon").map_err(|()| "no user")?;
-    url.set_password(Some("daemon")).map_err(|()| "no password")?;
-    migrate(&admin, &url.as_str().parse()?).await?;
-    Ok(url.to_string())
+async fn database(server: &BenchServer, turn: usize) -> Result<String, Failure> {
+    let TestDatabase { admin_url, runtime_url } = server.database(&format!("bench{turn}"));
+    migrate(&admin_url.as_str().parse()?, &runtime_url.as_str().parse()?).await?;
+    Ok(runtime_url.to_string())
 }
 
 async fn indexer(database: &str, url: &RpcUrl) -> Result<Indexer, Failure> {

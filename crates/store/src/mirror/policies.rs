@@ -27,7 +27,8 @@ impl Mirror {
             "SELECT e.ord, s.version IS NOT NULL AS known, s.policy_hash, s.verdict_signer, s.not_before, \
                  s.not_after, s.failed IS NOT NULL AS failed \
              FROM UNNEST($2::bytea[], $3::bigint[]) WITH ORDINALITY AS e(tenant_id, version, ord) \
-             LEFT JOIN LATERAL (SELECT * FROM cofferdam.policy_submissions s \
+             LEFT JOIN LATERAL (SELECT version, policy_hash, verdict_signer, not_before, not_after, failed \
+                 FROM cofferdam.policy_submissions s \
                  WHERE s.tenant_id = e.tenant_id AND s.chain_id = $1 AND s.version = e.version \
                  LIMIT 1) s ON true \
              WHERE s.version IS NOT NULL OR EXISTS (SELECT FROM cofferdam.policy_submissions o \
