@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Asks a daemon for a path.
-async fn get(at: &str, path: &str) -> Option<(u16, String)> {
+pub(crate) async fn get(at: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(at).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {at}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -27,7 +27,7 @@ async fn get(at: &str, path: &str) -> Option<(u16, String)> {
 }
 
 /// The value of a metric.
-fn metric(text: &str, name: &str) -> Option<f64> {
+pub(crate) fn metric(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|it| it.0 == name))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
@@ -61,7 +61,7 @@ async fn hook() -> (String, tokio::task::JoinHandle<Value>) {
 }
 
 /// A port that is free now.
-async fn free() -> String {
+pub(crate) async fn free() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
