@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use cofferdam_anchorer::{SealPolicy, fault, seal_due};
-use cofferdam_core::{Address, BatchRoot, FieldName, Seq, TenantId};
+use cofferdam_core::{Address, BatchRoot, BatchTiles, FieldName, Seq, TenantId};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    DatabaseUrl, NewEntry, SealSettings, Sealer, Sequencer, flip_one_bit, migrate,
+    DatabaseUrl, NewEntry, SealSettings, Sealer, Sequencer, StoreError, flip_one_bit, migrate,
 };
 
 const CHAIN: u64 = 31337;
@@ -129,6 +129,29 @@ async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
     assert_eq!((report.sealed, report.troubled.len()), (1, 1));
     assert!(report.troubled[0].1.starts_with("halted: tampered"), "{report:?}");
     assert_eq!(world.sealed().await, [(2, 21), (0, 0), (1, 20)]);
+}
+
+#[tokio::test]
+async fn i9_who_is_halted_while_its_batch_is_made_is_not_sealed() {
+    let world = world(&[20, 1]).await;
+    // Its entries are read and hashed already, and found to be sound.
+    let mut tx = world.sealer.tenant(tenant(0)).await.expect("its own");
+    let leaves = tx.leaves(Seq(0), 20, u64::MAX).await.expect("read").expect("as acknowledged");
+    let tiles = BatchTiles::new(&leaves.hashes).expect("leaves");
+    world.sealer.halt(tenant(0), "test", "meanwhile").await.expect("halted");
+    let error = tx.seal_batch(Seq(0), leaves.bytes, &tiles).await.expect_err("halted");
+    assert!(matches!(error, StoreError::Halted { .. }), "{error}");
+    drop(tx);
+    for flush in [false, true] {
+        let policy = SealPolicy { max_age: Duration::ZERO, ..NEVER };
+        let report = seal_due(&world.sealer, &policy, flush).await.expect("sealed");
+        assert_eq!(report.troubled, [(tenant(0), "halted: test: meanwhile".to_owned())]);
+        assert_eq!(world.sealed().await, [(0, 0), (1, 1)]);
+    }
+    let seen = world.sealer.standing(tenant(0)).await.expect("read");
+    world.sealer.resume(tenant(0), &seen).await.expect("resumed");
+    assert_eq!(seal_due(&world.sealer, &NEVER, true).await.expect("sealed").sealed, 1);
+    assert_eq!(world.sealed().await, [(1, 20), (1, 1)]);
 }
 
 #[tokio::test]
