@@ -14,7 +14,7 @@ use alloy::{
     },
     sol_types::SolCall,
 };
-use cofferdam_anchorer::{Anchorers, Posted, SealPolicy, Sender, seal_due};
+use cofferdam_anchorer::{Anchorers, Posted, SealPolicy, Sender, Stint, seal_due};
 use cofferdam_contracts::AuditAnchor;
 use cofferdam_core::{FieldName, Seq};
 use cofferdam_store::{DatabaseUrl, NewEntry, SealedBatch, flip_one_bit};
@@ -216,7 +216,7 @@ async fn i9_a_key_that_does_not_sign_keeps_its_tenants_order_and_a_changed_entry
         for of in names {
             append(&world, of, id).await;
         }
-        assert_eq!(seal_due(&world.sealer, &policy, true).await.unwrap().sealed, 3);
+        assert_eq!(seal_due(&world.sealer, &policy, Stint::flush()).await.unwrap().sealed, 3);
     }
     for (of, anchorer) in names.into_iter().zip(["acme's", "globex's", "initech's"]) {
         name(&world, of, anchorer).await;
