@@ -151,6 +151,13 @@ async fn each_tenants_key_signs_its_batches_and_one_key_pays() {
     anchor.env("DATABASE_URL", world.database.runtime_url.as_str());
     let round: Value = run(&mut anchor).await.exits(0).json();
     assert_eq!(round["anchored"], 1, "{round}");
+    // Whatever else lies there is named, before anything is done.
+    world.ground.file("anchorers/notes.txt", "acme: ask Ann");
+    let mut stopped = world.ground.keyless(&format!(
+        "run --anchorers {folder} --anchorers-password-file {password} --database-url postgres://a:b@127.0.0.1:1/c"
+    ));
+    let stopped = run(stopped.args(["--private-key", &raw("daemon")])).await;
+    stopped.fails_saying(1, &["cannot open the keystore", "anchorers/notes.txt"]);
     let mut without = world.ground.keyless("anchor --once --anchorers /nowhere");
     let without = run(without.args(["--private-key", &raw("daemon")])).await;
     without.fails_saying(2, &["--anchorers-password-file"]);

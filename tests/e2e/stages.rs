@@ -11,13 +11,15 @@ use crate::{
         leaders::ANCHORER,
         rpc::Fault,
         trap::When,
-        world::{TENANTS, World},
+        world::World,
     },
     operate::{free, get, metric},
 };
 
 /// Blocks until one is safe; twice as many until it is final.
 const EPOCH: u64 = 4;
+/// Tenants of every world.
+const TENANTS: u64 = 3;
 /// What an entry can be, as `status` names it and as the metrics do.
 const STAGES: [(&str, &str); 6] = [
     ("entries", "appended"),
@@ -39,25 +41,34 @@ impl Watched<'_> {
         get(self.at, "/metrics").await.expect("an answer").1
     }
 
-    /// Waits until so many entries of each tenant are that far: by `status`, and by the metrics in all.
-    async fn comes_to(&self, expected: [u64; 6]) {
+    /// Waits until so many entries of each tenant are that far, by `status`, and by the metrics in all; and
+    /// further metrics are what they should be.
+    async fn comes_to(&self, expected: [u64; 6], more: &[(&str, fn(f64) -> bool)]) {
         let status = async || {
             let status = self.world.stack.json("status").await;
             let of = |tenant: &serde_json::Value| STAGES.map(|it| tenant[it.0].as_u64().unwrap());
             status["tenants"].as_array().unwrap().iter().all(|it| of(it) == expected)
         };
         self.world.until(&format!("{expected:?} in `status`"), status).await;
-        for ((_, stage), each) in STAGES.into_iter().zip(expected) {
-            let all = (each * TENANTS.len() as u64) as f64;
-            self.shows(&format!("entries{{stage=\"{stage}\"}}"), |value| value == all).await;
-        }
+        let shown = async || {
+            let text = self.metrics().await;
+            let of = |name: &str| metric(&text, &format!("cofferdam_{name}"));
+            let all = STAGES.iter().zip(expected).all(|((_, stage), each)| {
+                of(&format!("entries{{stage=\"{stage}\"}}")) == Some((each * TENANTS) as f64)
+            });
+            all && more.iter().all(|(name, is_right)| of(name).is_some_and(is_right))
+        };
+        self.world.until(&format!("{expected:?} in the metrics"), shown).await;
     }
 
-    /// Waits until a metric is as it should be.
-    async fn shows(&self, name: &str, is_right: impl Fn(f64) -> bool) {
-        let name = format!("cofferdam_{name}");
-        let shown = async || metric(&self.metrics().await, &name).is_some_and(&is_right);
-        self.world.until(&name, shown).await;
+    /// Waits until these metrics are so.
+    async fn shows(&self, all: &[(&str, f64)]) {
+        let shown = async || {
+            let text = self.metrics().await;
+            all.iter()
+                .all(|(name, value)| metric(&text, &format!("cofferdam_{name}")) == Some(*value))
+        };
+        self.world.until(&format!("{all:?}"), shown).await;
     }
 
     /// Waits until `/readyz` answers so, in these words.
@@ -81,39 +92,41 @@ async fn a_batch_is_seen_at_every_stage_and_a_reorg_puts_it_back() {
     let daemon = world.daemon_with(&["--listen", &at]);
     assert!(intent.within(Duration::from_secs(60)).await, "{}", world.said());
     let watched = Watched { world: &world, at: &at };
-    watched.comes_to([3, 3, 2, 2, 2, 2]).await;
-    watched.shows("waiting_seconds{for=\"anchor\"}", |age| age > 0.0).await;
-    watched.shows("waiting_seconds{for=\"seal\"}", |age| age == 0.0).await;
-    watched.shows("transactions_open", |open| open == 0.0).await;
+    let [sealing, anchoring] =
+        ["seal", "anchor"].map(|it| format!("waiting_seconds{{for=\"{it}\"}}"));
+    let (open, waits, rests) = ("transactions_open", |age| age > 0.0, |age| age == 0.0);
+    let none: [(&str, fn(f64) -> bool); 3] =
+        [(&sealing, rests), (&anchoring, rests), (open, rests)];
+    let [sealed, mut posted] = [none; 2];
+    let sealed = [sealed[0], (&*anchoring, waits as fn(f64) -> bool), sealed[2]];
+    (posted[1].1, posted[2].1) = (waits, |open| open == 1.0);
+    watched.comes_to([3, 3, 2, 2, 2, 2], &sealed).await;
     drop(intent);
     world.pooled().await;
-    watched.comes_to([3, 3, 3, 2, 2, 2]).await;
-    watched.shows("transactions_open", |open| open == 1.0).await;
+    watched.comes_to([3, 3, 3, 2, 2, 2], &posted).await;
     watched.is_ready(200, "ready").await;
 
     // Taken back by a reorg, once right after it came and once when it was safe, it is posted again.
     for on_top in [0, EPOCH] {
         world.mine(1 + on_top).await;
         let safe = if on_top == 0 { 2 } else { 3 };
-        watched.comes_to([3, 3, 3, 3, safe, 2]).await;
-        watched.shows("waiting_seconds{for=\"anchor\"}", |age| age == 0.0).await;
-        watched.shows("transactions_open", |open| open == 0.0).await;
+        watched.comes_to([3, 3, 3, 3, safe, 2], &none).await;
         world.ask("anvil_reorg", json!([1 + on_top, []])).await;
-        watched.comes_to([3, 3, 3, 2, 2, 2]).await;
-        watched.shows("waiting_seconds{for=\"anchor\"}", |age| age > 0.0).await;
-        watched.shows("transactions_open", |open| open == 1.0).await;
+        watched.comes_to([3, 3, 3, 2, 2, 2], &posted).await;
         world.pooled().await;
     }
     world.mine(1 + 2 * EPOCH).await;
-    watched.comes_to([3; 6]).await;
+    watched.comes_to([3; 6], &none).await;
 
     // What is known of chain and wallet is what the node says, and the sums are those of the receipts.
     let head = world.chain.head().await.unwrap().number;
-    let blocks =
-        [("head", head), ("mirrored", head), ("safe", head - EPOCH), ("final", head - 2 * EPOCH)];
-    for (is, number) in blocks {
-        watched.shows(&format!("block{{is=\"{is}\"}}"), |shown| shown == number as f64).await;
-    }
+    let blocks = [
+        ("block{is=\"head\"}", head as f64),
+        ("block{is=\"mirrored\"}", head as f64),
+        ("block{is=\"safe\"}", (head - EPOCH) as f64),
+        ("block{is=\"final\"}", (head - 2 * EPOCH) as f64),
+    ];
+    watched.shows(&blocks).await;
     let payer = ANCHORER;
     let balance = quantity(&world.ask("eth_getBalance", json!([payer, "latest"])).await);
     let receipts = receipts(&world).await;
@@ -130,19 +143,19 @@ async fn a_batch_is_seen_at_every_stage_and_a_reorg_puts_it_back() {
     }
 
     // What is needed goes away and comes back.
+    let up = ["up{part=\"chain\"}", "up{part=\"database\"}"];
     watched.is_ready(200, "ready").await;
     let failed = metric(&watched.metrics().await, "cofferdam_steps_failed_total").unwrap();
     world.rpc.play(|_| Some(Fault::Status(502)));
     watched.is_ready(503, "the chain: ").await;
-    watched.shows("up{part=\"chain\"}", |up| up == 0.0).await;
-    watched.shows("up{part=\"database\"}", |up| up == 1.0).await;
-    watched.shows("steps_failed_total", |now| now > failed).await;
+    watched.shows(&[(up[0], 0.0), (up[1], 1.0)]).await;
+    let now = metric(&watched.metrics().await, "cofferdam_steps_failed_total").unwrap();
+    assert!(now > failed, "{now} steps failed, as before");
     world.rpc.heal();
     watched.is_ready(200, "ready").await;
     world.wire.is_full(true);
     watched.is_ready(503, "the database: ").await;
-    watched.shows("up{part=\"database\"}", |up| up == 0.0).await;
-    watched.shows("up{part=\"chain\"}", |up| up == 1.0).await;
+    watched.shows(&[(up[0], 1.0), (up[1], 0.0)]).await;
     assert_eq!(get(&at, "/healthz").await.unwrap().0, 200);
     world.wire.is_full(false);
     watched.is_ready(200, "ready").await;
@@ -152,8 +165,9 @@ async fn a_batch_is_seen_at_every_stage_and_a_reorg_puts_it_back() {
     world.automine(true).await;
     world.append(1).await;
     let watched = Watched { world: &world, at: &at };
-    watched.shows("entries{stage=\"appended\"}", |all| all == 12.0).await;
-    watched.shows("entries{stage=\"included\"}", |all| all == 11.0).await;
-    watched.shows("waiting_seconds{for=\"seal\"}", |age| age > 0.0).await;
+    watched
+        .shows(&[("entries{stage=\"appended\"}", 12.0), ("entries{stage=\"included\"}", 11.0)])
+        .await;
+    assert!(metric(&watched.metrics().await, &format!("cofferdam_{sealing}")) > Some(0.0));
     daemon.stop().await;
 }
