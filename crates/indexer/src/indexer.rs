@@ -262,6 +262,10 @@ impl Indexer {
         {
             at = Some(self.roll_back(old, state, tags, follow_down, progress).await?);
         }
+        // Before they grow on, so that their nodes are kept.
+        if !primed || progress.rewound {
+            self.restore_histories().await?;
+        }
         let Some(at) = self.follow(at, tags, progress).await? else { return Ok(()) };
         progress.block = at.number;
         self.metrics.stands_at(at.number);
@@ -273,10 +277,6 @@ impl Indexer {
         let (safe, last_final) = (tags.safe.min(at.number), tags.last_final.min(at.number));
         if (state.safe, state.last_final) != (Some(safe), Some(last_final)) {
             self.mirror.settle(safe, last_final).await?;
-        }
-        // A rewind leaves histories behind, here or before the start.
-        if !primed || progress.rewound {
-            self.restore_histories().await?;
         }
         if state.checkpoint != Some(at) || self.is_unchecked() {
             progress.checked += self.audit(at).await?;
@@ -338,7 +338,7 @@ impl Indexer {
             return Ok(ancestor);
         }
         let touched = rows.clone();
-        let applied = self.mirror.replace(old, ancestor, to, &blocks, rows).await;
+        let applied = self.mirror.replace(&self.reader, old, ancestor, to, &blocks, rows).await;
         let (applied, gone) = applied.map_err(|error| self.seen(error))?;
         // What came instead need not name whoever's events went.
         self.suspect(gone);
@@ -355,7 +355,7 @@ impl Indexer {
     ) -> Result<(), IndexError> {
         // Whoever became an account in what goes is none.
         self.primed.store(false, Ordering::Relaxed);
-        self.suspect(self.mirror.rewind(from, to).await?);
+        self.suspect(self.mirror.rewind(&self.reader, from, to).await?);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use cofferdam_core::{
-    Address, B256, History, TenantId,
+    Address, B256, TenantId,
     mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
 };
 use cofferdam_store::{Counters, Hole, Mirror, MirrorHead, Reader, StoreError};
@@ -68,27 +68,19 @@ async fn a_rewind_leaves_what_a_shorter_mirror_would_have() {
     let (long, short) = (database().await, database().await);
     let rows = everything(tenant(1));
     let mirror = Mirror::connect(&long.runtime, CHAIN).await.expect("a mirror");
+    let reader = Reader::connect(&long.runtime, CHAIN).await.expect("a reader");
     apply(&mirror, None, block(40), &[], &rows).await.expect("applied");
     let other = Mirror::connect(&short.runtime, CHAIN).await.expect("a mirror");
+    let of_other = Reader::connect(&short.runtime, CHAIN).await.expect("a reader");
     let mut checkpoint = block(40);
     for depth in (0..30).rev() {
-        mirror.rewind(checkpoint, block(depth)).await.expect("rewound");
+        mirror.rewind(&reader, checkpoint, block(depth)).await.expect("rewound");
         checkpoint = block(depth);
-        for of in mirror.without_history().await.expect("listed") {
-            let mut history = History::new();
-            for row in rows.iter().filter(|row| row.tenant == of.as_b256()) {
-                if row.event.table == MirrorTable::Anchored && row.position.block_number <= depth {
-                    let event = cofferdam_store::AnchoredEvent::try_from(row).expect("one");
-                    history.append(event.batch().commitment()).expect("room");
-                }
-            }
-            mirror.restore_history(of, &history).await.expect("restored");
-        }
         let until: Vec<Row> =
             rows.iter().filter(|row| row.position.block_number <= depth).cloned().collect();
         let from = other.checkpoint().await.expect("read");
         if let Some(from) = from {
-            other.rewind(from, block(0)).await.expect("rewound");
+            other.rewind(&of_other, from, block(0)).await.expect("rewound");
         }
         let from = from.map(|_| block(0));
         apply(&other, from, block(depth), &[], &until).await.expect("applied");
@@ -201,7 +193,8 @@ async fn what_an_agent_gives_up_counts_for_both() {
     let counts: Vec<_> = heads.iter().map(|head| (head.agent_events, head.scopes)).collect();
     assert_eq!(counts, [(3, 0), (0, 1)]);
     let without = [rows[0].clone(), rows[2].clone()];
-    let gone = mirror.rewind(block(1), block(0)).await.expect("rewound");
+    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    let gone = mirror.rewind(&reader, block(1), block(0)).await.expect("rewound");
     let of = [agent, tenant(2)].map(|tenant| tenant.as_b256());
     assert_eq!(BTreeSet::from_iter(gone), BTreeSet::from(of), "whose events went");
     let error = apply(&mirror, Some(block(0)), block(1), &[], &without).await.expect_err("a hole");

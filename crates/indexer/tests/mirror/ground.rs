@@ -14,7 +14,7 @@ use cofferdam_contracts::{
     deployment::{DEPLOYER, Deployment, SALT, creations},
 };
 use cofferdam_core::{
-    TenantId,
+    BatchIndex, TenantId,
     mirror::{MirrorTable, Row},
 };
 use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, TestDatabase, Toolchain};
@@ -38,8 +38,9 @@ pub(crate) struct Ground {
     _dir: tempfile::TempDir,
 }
 
-/// What a mirror holds: all rows of all tenants, and all counters.
-pub(crate) type Contents = (Vec<Row>, Vec<MirrorHead>);
+/// What a mirror holds: all rows of all tenants, all counters, and the nodes that are kept with each tenant's
+/// batches.
+pub(crate) type Contents = (Vec<Row>, Vec<MirrorHead>, Vec<Vec<Option<Vec<B256>>>>);
 
 impl Ground {
     pub(crate) async fn start(slots: u64) -> Self {
@@ -345,16 +346,18 @@ impl Mirrored {
         let heads = Mirror::connect(&self.url, id).await.expect("a mirror");
         let heads = heads.heads(None, 1_000).await.expect("heads");
         let reader = Reader::connect(&self.url, id).await.expect("a reader");
-        let mut rows = vec![];
+        let (mut rows, mut nodes) = (vec![], vec![]);
         for head in &heads {
             let tenant = TenantId::try_from(head.tenant).expect("a tenant");
             let mut tx = reader.tenant(tenant).await.expect("a transaction");
+            let kept = tx.batches_and_nodes(BatchIndex(0)).map_ok(|(_, nodes)| nodes);
+            nodes.push(kept.try_collect().await.expect("nodes"));
             for table in MirrorTable::ALL {
                 rows.extend(tx.mirrored(table).try_collect::<Vec<_>>().await.expect("rows"));
             }
         }
         rows.sort_by_key(|row| (row.position.block_number, row.position.log_index));
-        (rows, heads)
+        (rows, heads, nodes)
     }
 
     pub(crate) async fn all_incidents(&self, ground: &Ground) -> Vec<Incident> {

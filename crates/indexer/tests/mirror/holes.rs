@@ -29,7 +29,7 @@ async fn a_hole_that_nobody_fills_takes_nothing_older_back() {
         let error = mirrored.indexer.catch_up().await.expect_err("a hole");
         assert!(matches!(error, IndexError::Hole { expected: 2, .. }), "{error}");
     }
-    let (rows, _) = mirrored.contents(&ground).await;
+    let (rows, ..) = mirrored.contents(&ground).await;
     assert!(rows.iter().any(|row| row.event.table == MirrorTable::Skipped));
     let written = mirrored.indexer.metrics().logs.load(Ordering::Relaxed);
     assert_eq!(written, rows.len() as u64, "nothing was taken back and written again");
