@@ -235,12 +235,6 @@ impl Indexer {
                 names(head)
             )));
         }
-        if let Some(batch) = wrong {
-            return Ok(Some(format!(
-                "anchored: the nodes kept with batch {batch} are not those of the history; \
-                 run `cofferdam index rebuild`"
-            )));
-        }
         if counted.asks() {
             match self.on_chain(&[head.tenant], at).await {
                 Ok(on_chain) => {
@@ -262,7 +256,13 @@ impl Indexer {
         }
         match logs {
             Some(logs) if logs != digest => Ok(Some(self.first_difference(at, tenant).await?)),
-            _ => Ok(None),
+            // Last, since they follow from rows that may be the ones that differ.
+            _ => Ok(wrong.map(|batch| {
+                format!(
+                    "anchored: the nodes kept with batch {batch} are not those of the history; \
+                     run `cofferdam index rebuild`"
+                )
+            })),
         }
     }
 
