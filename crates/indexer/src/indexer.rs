@@ -9,13 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cofferdam_contracts::{WireError, deployment::Deployment};
+use cofferdam_contracts::{RpcUrl, WireError, deployment::Deployment};
 use cofferdam_store::{Applied, Checkpoint, Mirror, MirrorState, Reader, StoreError};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    Endpoints, IndexError, IndexMetrics,
+    Endpoints, Hints, IndexError, IndexMetrics,
     audit::Unchecked,
     blocks::{At, Link},
     refusal::is_no_tag,
@@ -48,6 +52,7 @@ pub struct Indexer {
     /// Since when all endpoints stand below the mirror, and how long they may.
     lagging: Arc<Mutex<Option<Instant>>>,
     patience: Duration,
+    hints: Option<Hints>,
 }
 
 /// What one pass did.
@@ -97,7 +102,14 @@ impl Indexer {
             missing,
             lagging,
             patience: PATIENCE,
+            hints: None,
         }
+    }
+
+    /// Looks for new blocks also as soon as this WebSocket tells of them.
+    pub fn with_hints(self, url: RpcUrl) -> Self {
+        let hints = Some(Hints::new(url, self.source.endpoints.chain_id()));
+        Self { hints, ..self }
     }
 
     /// Follows endpoints that all end below the mirror down after this time, rather than half a minute: until
@@ -192,9 +204,15 @@ impl Indexer {
         // What a pass takes is no part of the wait for the next.
         let mut polls = tokio::time::interval(every.max(Duration::from_millis(1)));
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Listens until this ends.
+        let (heard, mut listening) = (Arc::new(Notify::new()), JoinSet::new());
+        if let Some(hints) = self.hints.clone() {
+            listening.spawn(hints.listen(heard.clone()));
+        }
         while !*stop.borrow() {
             tokio::select! {
                 _ = polls.tick() => {}
+                () = heard.notified() => {}
                 // Nobody is left to say so: waiting for it would spin.
                 changed = stop.changed() => if changed.is_err() { return } else { continue },
             }

@@ -1,6 +1,7 @@
 //! The mirror against a real Anvil and a real Postgres: complete, exactly once, through reorgs and lies.
 
 mod ground;
+mod hints;
 mod holes;
 mod liar;
 mod lies;
