@@ -246,7 +246,8 @@ impl Indexer {
         if let Some(at) = self.mirror.checkpoint().await? {
             let before = self.before_all().await?;
             if before.number < at.number {
-                self.take_back(at, before).await?;
+                self.primed.store(false, Ordering::Relaxed);
+                self.mirror.clear(&self.reader, at, before).await?;
             }
         }
         self.suspect_all();

@@ -224,6 +224,24 @@ impl Mirror {
         Ok(gone)
     }
 
+    /// Takes back everything down to `to`, the block before the first, and begins every counter again, whatever
+    /// became of the rows that it counted.
+    pub async fn clear(&self, reader: &Reader, from: Checkpoint, to: Checkpoint) -> Result<()> {
+        let mut tx = self.handle.begin().await?;
+        self.move_checkpoint(&mut tx, Some(from), to).await?;
+        self.take_back(&mut tx, reader, to.number).await?;
+        sqlx::query(
+            "UPDATE cofferdam.mirror_heads SET batches = 0, entries = 0, peaks = '', \
+                 history_lost = false, anchorers = 0, policies = 0, scopes = 0, agent_events = 0, \
+                 account_events = 0 WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("begin the mirror's counters again"))?;
+        tx.commit().await.map_err(StoreError::database("commit an empty mirror"))
+    }
+
     /// Takes back whatever is mirrored above a block, and says whose it was.
     async fn take_back(
         &self,

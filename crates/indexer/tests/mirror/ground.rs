@@ -14,13 +14,13 @@ use cofferdam_contracts::{
     deployment::{DEPLOYER, Deployment, SALT, creations},
 };
 use cofferdam_core::{
-    BatchIndex, TenantId,
+    BatchIndex, FieldName, TenantId,
     mirror::{MirrorTable, Row},
 };
 use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, TestDatabase, Toolchain};
 use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{
-    DatabaseUrl, Incident, Mirror, MirrorHead, Reader, Sealer, Sequencer, migrate,
+    DatabaseUrl, Incident, Mirror, MirrorHead, NewEntry, Reader, Sealer, Sequencer, migrate,
 };
 use futures::TryStreamExt;
 use serde_json::{Value, json};
@@ -239,7 +239,7 @@ impl Ground {
         let url: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
         migrate(&admin, &url).await.expect("migrated");
         let indexer = self.indexer_patiently(&url, endpoints, patience).await;
-        Mirrored { indexer, url }
+        Mirrored { indexer, url, admin }
     }
 
     pub(crate) async fn indexer(&self, url: &DatabaseUrl, endpoints: Vec<RpcUrl>) -> Indexer {
@@ -278,6 +278,21 @@ impl Ground {
         sequencer.add_tenant(name, tenant).await.expect("registered");
     }
 
+    /// What this database's operator seals as a registered tenant's next batch, whatever is in it.
+    pub(crate) async fn seal(&self, url: &DatabaseUrl, who: usize, count: u64, root: B256) {
+        let id = self.chain.chain_id();
+        let tenant = TenantId::from_authority(self.people[who]).expect("an id");
+        let sealer = Sealer::connect(url, id).await.expect("a sealer");
+        let mut tx = sealer.tenant(tenant).await.expect("a transaction");
+        let next = tx.head().await.expect("a head").next_seq.get();
+        let entry = |n| NewEntry::new([(FieldName::ExternalId, format!("{n}"))]).expect("an entry");
+        let appender = Sequencer::connect(url, id).await.expect("a sequencer").appender();
+        let entries = (next..next + count).map(entry).collect();
+        appender.append(tenant, entries).await.expect("appended");
+        tx.insert_batch(next.into(), count, root.into()).await.expect("sealed");
+        tx.commit().await.expect("committed");
+    }
+
     /// What a mirror that begins now comes to.
     pub(crate) async fn fresh(&self) -> Contents {
         let mirrored = self.mirror(vec![]).await;
@@ -310,7 +325,7 @@ impl Own {
         url.set_password(Some("daemon")).expect("a password");
         let url: DatabaseUrl = url.as_str().parse().expect("a URL");
         migrate(&admin, &url).await.expect("migrated");
-        Mirrored { indexer: ground.indexer(&url, vec![]).await, url }
+        Mirrored { indexer: ground.indexer(&url, vec![]).await, url, admin }
     }
 
     /// What ends it at once, without a word to anybody and without writing what it has in memory.
@@ -338,6 +353,8 @@ impl Own {
 pub(crate) struct Mirrored {
     pub(crate) indexer: Indexer,
     pub(crate) url: DatabaseUrl,
+    /// Who may do anything in that database.
+    pub(crate) admin: DatabaseUrl,
 }
 
 impl Mirrored {

@@ -5,10 +5,11 @@ mod hints;
 mod holes;
 mod liar;
 mod lies;
+mod reconcile;
 mod seams;
 
 use cofferdam_contracts::{LogReader, deployment::Deployment};
-use cofferdam_core::mirror::MirrorTable;
+use cofferdam_core::mirror::{MirrorEvent, MirrorTable};
 use cofferdam_indexer::{IndexError, IndexMetrics};
 use ground::{Ground, Mirrored};
 use liar::{Liar, Said, asks_for_logs, refusal, with_logs};
@@ -140,6 +141,17 @@ async fn a_reorg_below_final_halts_and_is_an_incident() {
     assert_eq!(mirrored.incidents(&ground).await, ["reorg-below-final"]);
     mirrored.indexer.rebuild().await.expect("rebuilt");
     is_whole(&mirrored, &ground).await;
+}
+
+/// The last event of a name goes, whoever asks for logs of whatever range.
+fn without_last(event: &'static str) -> impl Fn(&Value, Value) -> Said + Send + Sync + 'static {
+    let topic = json!(MirrorEvent::named(event).expect("an event").topic());
+    move |question, answer| {
+        if !asks_for_logs(question) {
+            return Said::Json(answer);
+        }
+        with_logs(answer, |logs| logs.retain(|log| log["topics"][0] != topic))
+    }
 }
 
 /// The log of the n-th event that is anchored goes, whoever asks.
