@@ -9,7 +9,7 @@ use alloy::{
 };
 use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor, deployment::Deployment};
 use cofferdam_core::{
-    TenantId,
+    Batch, BatchIndex, TenantId,
     mirror::{MirrorTable, Row},
 };
 use cofferdam_devnet::TestDatabase;
@@ -110,7 +110,8 @@ impl World {
     /// Mirrors to the end, and counts what is there twice and what is not there.
     async fn faults(&self) -> (usize, usize) {
         self.stack.json("index --once").await;
-        let ours = contents(&self.stack.runtime_url()).await;
+        let url_of_ours = self.stack.runtime_url();
+        let ours = contents(&url_of_ours).await;
         let database = TestDatabase::new().await.unwrap();
         let url: DatabaseUrl = database.runtime_url.as_str().parse().unwrap();
         migrate(&database.admin_url.as_str().parse().unwrap(), &url).await.unwrap();
@@ -124,7 +125,8 @@ impl World {
         let missing = theirs.iter().filter(|row| !places.contains(&place(row))).count();
         let doubled = ours.len() - places.len();
         // Not twice and not missing, and all the same another: that is a gap too.
-        let other = usize::from(doubled + missing == 0 && ours != theirs);
+        let differ = ours != theirs || nodes(&url_of_ours).await != nodes(&url).await;
+        let other = usize::from(doubled + missing == 0 && differ);
         (doubled, missing + other)
     }
 }
@@ -150,6 +152,18 @@ async fn contents(url: &DatabaseUrl) -> Vec<Row> {
     }
     rows.sort_by_key(place);
     rows
+}
+
+/// The nodes of the history that are kept with all tenants' batches.
+async fn nodes(url: &DatabaseUrl) -> Vec<(Batch, Option<Vec<B256>>)> {
+    let mirror = Mirror::connect(url, CHAIN_ID).await.unwrap();
+    let reader = Reader::connect(url, CHAIN_ID).await.unwrap();
+    let mut nodes = vec![];
+    for head in mirror.heads(None, 10_000).await.unwrap() {
+        let mut tx = reader.tenant(TenantId::try_from(head.tenant).unwrap()).await.unwrap();
+        nodes.extend(tx.batches_and_nodes(BatchIndex(0)).try_collect::<Vec<_>>().await.unwrap());
+    }
+    nodes
 }
 
 /// `script/soak indexer` runs this with more kills and reads its last line.

@@ -138,9 +138,10 @@ fn log_to_stderr(filter: &str, json: bool) {
 
 /// Whether a library logs whole RPC URLs or headers, which hold keys.
 fn prints_urls(target: &str) -> bool {
-    ["alloy_transport", "alloy_rpc_client", "reqwest", "hyper", "h2"]
-        .iter()
-        .any(|library| target.starts_with(library))
+    let libraries =
+        ["alloy_transport", "alloy_pubsub", "alloy_rpc_client", "reqwest", "hyper", "h2"];
+    let sockets = ["tungstenite", "tokio_tungstenite"];
+    libraries.iter().chain(&sockets).any(|library| target.starts_with(library))
 }
 
 #[cfg(test)]

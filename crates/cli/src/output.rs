@@ -9,8 +9,9 @@ use std::{
 };
 
 use eyre::{Result, WrapErr};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use tracing::info;
 
 /// Where a command's results go.
 #[derive(Debug, Clone, Copy)]
@@ -128,8 +129,26 @@ pub(crate) const EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Progress {
     bar: ProgressBar,
     what: &'static str,
+    unit: Unit,
     terminal: bool,
-    said: Instant,
+    /// When it was last told where there is no bar.
+    said: Option<Instant>,
+    logged: bool,
+}
+
+/// How far work is, how fast it goes on, and how long that will take.
+#[derive(Debug)]
+struct Pace {
+    percent: u64,
+    rate: String,
+    left: String,
+}
+
+impl Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { percent, rate, left } = self;
+        write!(f, "{percent} %, {rate}/s, {left} left")
+    }
 }
 
 impl Progress {
@@ -145,24 +164,45 @@ impl Progress {
             bar.set_style(style.progress_chars("█▓░"));
         }
         bar.set_message(what);
-        Self { bar, what, terminal, said: Instant::now() }
+        Self { bar, what, unit, terminal, said: Some(Instant::now()), logged: false }
+    }
+
+    /// Where there is no bar: tells the log, from the beginning on.
+    pub(crate) fn logged(self) -> Self {
+        Self { said: None, logged: true, ..self }
     }
 
     pub(crate) fn set(&mut self, position: u64) {
         self.bar.set_position(position);
-        if let Some(line) = self.line(Instant::now()) {
-            eprintln!("{line}");
+        let Some(pace) = self.pace(Instant::now()) else { return };
+        if !self.logged {
+            eprintln!("{}: {pace}", self.what);
+            return;
         }
+        let Pace { percent, rate, left } = pace;
+        let (what, of) = (self.what, self.bar.length());
+        info!(what, of, percent, per_second = rate, left, "a long way to go");
     }
 
-    /// Where there is no bar: a line, if there was none for some seconds.
-    fn line(&mut self, now: Instant) -> Option<String> {
-        if self.terminal || now < self.said + EVERY {
+    /// Where there is no bar: how it gets on, if that was not told for some seconds.
+    fn pace(&mut self, now: Instant) -> Option<Pace> {
+        if self.terminal || self.said.is_some_and(|said| now < said + EVERY) {
             return None;
         }
-        self.said = now;
+        self.said = Some(now);
         let total = self.bar.length().unwrap_or_default().max(1);
-        Some(format!("{}: {} %", self.what, self.bar.position() * 100 / total))
+        let rate = self.bar.per_sec() as u64;
+        Some(Pace {
+            percent: self.bar.position() * 100 / total,
+            rate: match self.unit {
+                Unit::Bytes => HumanBytes(rate).to_string(),
+                Unit::Entries => grouped(rate),
+            },
+            left: match rate {
+                0 => "unknown".to_owned(),
+                _ => HumanDuration(self.bar.eta()).to_string(),
+            },
+        })
     }
 
     /// The same, of a total that is only known by now.
@@ -230,13 +270,18 @@ mod tests {
         let mut plain = Progress::new("verifying", 200, Unit::Bytes, false);
         plain.set(50);
         let after = |seconds| begun + Duration::from_secs(seconds);
-        assert_eq!(plain.line(after(0)).as_deref(), Some("verifying: 25 %"));
+        let told = plain.pace(after(0)).expect("a line").to_string();
+        assert!(told.starts_with("25 %, ") && told.contains("B/s, "), "{told}");
+        assert!(told.ends_with(" left"), "{told}");
         plain.set(100);
-        let lines = [1, 4, 5, 6, 11].map(|seconds| plain.line(after(seconds)));
+        let lines = [1, 4, 5, 6, 11].map(|seconds| plain.pace(after(seconds)));
         assert_eq!(lines.map(|line| line.is_some()), [false, false, true, false, true]);
-        assert_eq!(plain.line(after(16)).as_deref(), Some("verifying: 50 %"));
-        // A bar tells enough.
-        assert_eq!(Progress::new("verifying", 200, Unit::Bytes, true).line(after(0)), None);
+        assert_eq!(plain.pace(after(16)).expect("a line").percent, 50);
+        // The log is told at once; a bar tells enough.
+        assert!(Progress::new("blocks", 200, Unit::Entries, false).pace(Instant::now()).is_none());
+        let mut logged = Progress::new("blocks", 200, Unit::Entries, false).logged();
+        assert_eq!(logged.pace(begun).expect("a line").to_string(), "0 %, 0/s, unknown left");
+        assert!(Progress::new("blocks", 200, Unit::Bytes, true).logged().pace(begun).is_none());
     }
 
     #[test]

@@ -35,6 +35,22 @@ impl RpcUrl {
         &self.0
     }
 
+    /// The URL of a WebSocket, `ws://` or `wss://`.
+    pub fn web_socket(text: &str) -> Result<Self, ChainError> {
+        Self::parse(text, ["ws", "wss"])
+    }
+
+    fn parse(text: &str, schemes: [&'static str; 2]) -> Result<Self, ChainError> {
+        let url = Url::parse(text)
+            .map_err(|error| ChainError::BadUrl { reason: error.to_string(), schemes })?;
+        match url.scheme() {
+            scheme if schemes.contains(&scheme) && url.has_host() => Ok(Self(url)),
+            scheme => {
+                Err(ChainError::BadUrl { reason: format!("its scheme is {scheme}://"), schemes })
+            }
+        }
+    }
+
     /// `scheme://host:port`.
     fn endpoint(&self) -> String {
         self.0.origin().ascii_serialization()
@@ -57,11 +73,7 @@ impl FromStr for RpcUrl {
     type Err = ChainError;
 
     fn from_str(text: &str) -> Result<Self, ChainError> {
-        let url = Url::parse(text).map_err(|e| ChainError::BadUrl { reason: e.to_string() })?;
-        match url.scheme() {
-            "http" | "https" if url.has_host() => Ok(Self(url)),
-            scheme => Err(ChainError::BadUrl { reason: format!("its scheme is {scheme}://") }),
-        }
+        Self::parse(text, ["http", "https"])
     }
 }
 

@@ -8,10 +8,12 @@ use crate::Revert;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChainError {
     /// The RPC URL cannot be used.
-    #[error("the RPC URL is not usable: {reason}; expected http:// or https://")]
+    #[error("the RPC URL is not usable: {reason}; expected {}:// or {}://", .schemes[0], .schemes[1])]
     BadUrl {
         /// What is wrong with it, without the URL itself: it may hold a key.
         reason: String,
+        /// What it may begin with.
+        schemes: [&'static str; 2],
     },
     /// A request failed or was answered with an error.
     #[error("{what}: {reason} (RPC endpoint {endpoint})")]

@@ -72,7 +72,11 @@ impl Endpoint {
         let client = Client::builder()
             .timeout(expected.patience.unwrap_or(LONGEST_REST))
             .build()
-            .map_err(|error| ChainError::BadUrl { reason: error.to_string() })?;
+            .map_err(|error| ChainError::Rpc {
+            what: "cannot make an HTTP client",
+            endpoint: url.to_string(),
+            reason: url.redact(&error.to_string()),
+        })?;
         let resting = Mutex::default();
         let (at_once, taken, singly) = (AT_ONCE.into(), 0.into(), 0.into());
         let chain = OnceCell::new();

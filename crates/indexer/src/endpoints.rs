@@ -24,6 +24,7 @@ const ROUNDS: u32 = 5;
 pub struct Endpoints {
     all: Arc<[Arc<Endpoint>]>,
     first: Arc<AtomicUsize>,
+    chain_id: u64,
 }
 
 impl Endpoints {
@@ -39,7 +40,12 @@ impl Endpoints {
         let others = others.into_iter().map(|url| Endpoint::new(url, expected));
         let all = std::iter::once(Ok(first)).chain(others);
         let all = all.map(|endpoint| endpoint.map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Self { all, first: Arc::default() })
+        Ok(Self { all, first: Arc::default(), chain_id: chain.chain_id() })
+    }
+
+    /// Whose blocks they have.
+    pub(crate) fn chain_id(&self) -> u64 {
+        self.chain_id
     }
 
     /// How many there are.

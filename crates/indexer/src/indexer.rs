@@ -9,13 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cofferdam_contracts::{WireError, deployment::Deployment};
+use cofferdam_contracts::{RpcUrl, WireError, deployment::Deployment};
 use cofferdam_store::{Applied, Checkpoint, Mirror, MirrorState, Reader, StoreError};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    Endpoints, IndexError, IndexMetrics,
+    Endpoints, Hints, IndexError, IndexMetrics,
     audit::Unchecked,
     blocks::{At, Link},
     refusal::is_no_tag,
@@ -48,6 +52,7 @@ pub struct Indexer {
     /// Since when all endpoints stand below the mirror, and how long they may.
     lagging: Arc<Mutex<Option<Instant>>>,
     patience: Duration,
+    hints: Option<Hints>,
 }
 
 /// What one pass did.
@@ -97,7 +102,14 @@ impl Indexer {
             missing,
             lagging,
             patience: PATIENCE,
+            hints: None,
         }
+    }
+
+    /// Looks for new blocks also as soon as this WebSocket tells of them.
+    pub fn with_hints(self, url: RpcUrl) -> Self {
+        let hints = Some(Hints::new(url, self.source.endpoints.chain_id()));
+        Self { hints, ..self }
     }
 
     /// Follows endpoints that all end below the mirror down after this time, rather than half a minute: until
@@ -192,9 +204,15 @@ impl Indexer {
         // What a pass takes is no part of the wait for the next.
         let mut polls = tokio::time::interval(every.max(Duration::from_millis(1)));
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Listens until this ends.
+        let (heard, mut listening) = (Arc::new(Notify::new()), JoinSet::new());
+        if let Some(hints) = self.hints.clone() {
+            listening.spawn(hints.listen(heard.clone()));
+        }
         while !*stop.borrow() {
             tokio::select! {
                 _ = polls.tick() => {}
+                () = heard.notified() => {}
                 // Nobody is left to say so: waiting for it would spin.
                 changed = stop.changed() => if changed.is_err() { return } else { continue },
             }
@@ -228,7 +246,8 @@ impl Indexer {
         if let Some(at) = self.mirror.checkpoint().await? {
             let before = self.before_all().await?;
             if before.number < at.number {
-                self.take_back(at, before).await?;
+                self.primed.store(false, Ordering::Relaxed);
+                self.mirror.clear(&self.reader, at, before).await?;
             }
         }
         self.suspect_all();
@@ -262,6 +281,10 @@ impl Indexer {
         {
             at = Some(self.roll_back(old, state, tags, follow_down, progress).await?);
         }
+        // Before they grow on, so that their nodes are kept.
+        if !primed || progress.rewound {
+            self.restore_histories().await?;
+        }
         let Some(at) = self.follow(at, tags, progress).await? else { return Ok(()) };
         progress.block = at.number;
         self.metrics.stands_at(at.number);
@@ -273,10 +296,6 @@ impl Indexer {
         let (safe, last_final) = (tags.safe.min(at.number), tags.last_final.min(at.number));
         if (state.safe, state.last_final) != (Some(safe), Some(last_final)) {
             self.mirror.settle(safe, last_final).await?;
-        }
-        // A rewind leaves histories behind, here or before the start.
-        if !primed || progress.rewound {
-            self.restore_histories().await?;
         }
         if state.checkpoint != Some(at) || self.is_unchecked() {
             progress.checked += self.audit(at).await?;
@@ -338,7 +357,7 @@ impl Indexer {
             return Ok(ancestor);
         }
         let touched = rows.clone();
-        let applied = self.mirror.replace(old, ancestor, to, &blocks, rows).await;
+        let applied = self.mirror.replace(&self.reader, old, ancestor, to, &blocks, rows).await;
         let (applied, gone) = applied.map_err(|error| self.seen(error))?;
         // What came instead need not name whoever's events went.
         self.suspect(gone);
@@ -355,7 +374,7 @@ impl Indexer {
     ) -> Result<(), IndexError> {
         // Whoever became an account in what goes is none.
         self.primed.store(false, Ordering::Relaxed);
-        self.suspect(self.mirror.rewind(from, to).await?);
+        self.suspect(self.mirror.rewind(&self.reader, from, to).await?);
         Ok(())
     }
 

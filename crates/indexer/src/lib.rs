@@ -1,7 +1,8 @@
 //! Mirrors the contracts' events into Postgres, proves that it has missed none, and reconciles them with
 //! what was sealed.
 //!
-//! Blocks are read by range and polled, never subscribed to: a subscription loses events in silence.
+//! Blocks are read by range and polled, never subscribed to: a subscription loses events in silence. One may
+//! say when to poll ([`Hints`]), and nothing more.
 //! The rows of a range, what they say about our own batches, the counters and the checkpoint behind them
 //! are written in one transaction, so that a crash can neither double nor lose an event. When the block
 //! at the checkpoint is no longer the chain's, the mirror is rolled back to the newest block that still
@@ -34,6 +35,7 @@ mod endpoint;
 mod endpoints;
 mod error;
 mod follow;
+mod hints;
 mod indexer;
 mod metrics;
 mod packed;
@@ -46,6 +48,7 @@ mod verify;
 
 pub use endpoints::Endpoints;
 pub use error::IndexError;
+pub use hints::Hints;
 pub use indexer::{Indexer, Progress};
 pub use metrics::IndexMetrics;
 pub use refusal::{EndpointError, Refusal};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{B256, U256, keccak256};
 use cofferdam_core::{
-    History, TenantId,
+    BatchIndex, History, TenantId,
     mirror::{MirrorTable, Row},
 };
-use cofferdam_store::{AnchoredEvent, Checkpoint, MirrorHead};
+use cofferdam_store::{AnchoredEvent, Checkpoint, MirrorHead, StoreError, TenantTx};
 use futures::TryStreamExt;
 
 use crate::{IndexError, Indexer, audit::mismatch, blocks::At};
@@ -211,6 +211,7 @@ impl Indexer {
                 }
             }
         }
+        let wrong = wrong_nodes(&mut tx).await?;
         drop(tx);
         // What it counted as an agent is spread over others' rows: it is compared when all were read.
         own.agent_events = head.agent_events;
@@ -255,7 +256,13 @@ impl Indexer {
         }
         match logs {
             Some(logs) if logs != digest => Ok(Some(self.first_difference(at, tenant).await?)),
-            _ => Ok(None),
+            // Last, since they follow from rows that may be the ones that differ.
+            _ => Ok(wrong.map(|batch| {
+                format!(
+                    "anchored: the nodes kept with batch {batch} are not those of the history; \
+                     run `cofferdam index rebuild`"
+                )
+            })),
         }
     }
 
@@ -339,6 +346,22 @@ impl Indexer {
             None => "mirror and chain differed a moment ago, and do not now".to_owned(),
         })
     }
+}
+
+/// The first batch with which other nodes of the history are kept than its rows make.
+async fn wrong_nodes(tx: &mut TenantTx) -> Result<Option<BatchIndex>, IndexError> {
+    let mut history = History::new();
+    let mut batches = std::pin::pin!(tx.batches_and_nodes(BatchIndex(0)));
+    while let Some((batch, kept)) = batches.try_next().await? {
+        let commitment = batch.commitment();
+        let made = History::append_together(&mut [(&mut history, &[commitment])]);
+        let made = made.map_err(|_| StoreError::Corrupt { column: "batch_index" })?;
+        let made = made.first().map(|made| made.by(batch.index));
+        if kept.is_some() && kept.as_deref() != made {
+            return Ok(Some(batch.index));
+        }
+    }
+    Ok(None)
 }
 
 /// Counts a row; says so when it is not the next.

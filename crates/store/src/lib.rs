@@ -77,7 +77,7 @@ pub use reader::Reader;
 pub use rules::Rules;
 pub use sealer::{Sealer, Totals};
 pub use sequencer::{AddTenant, Sequencer};
-pub use tamper::{Kept, flip_kept, flip_one_bit};
+pub use tamper::{Harm, Kept, flip_kept, flip_one_bit, harm_mirrored};
 pub use tenant_tx::TenantTx;
 pub use types::{
     AnchoredAt, AnchoredEvent, Checkpoint, Deployment, Head, SealPolicy, SealSettings, SealedBatch,

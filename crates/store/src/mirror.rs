@@ -8,7 +8,7 @@ use cofferdam_core::{
 use sqlx::{Postgres, Transaction};
 
 use crate::{
-    AnchoredEvent, Checkpoint, DatabaseUrl, Deployment, Result, StoreError, deployment,
+    AnchoredEvent, Checkpoint, DatabaseUrl, Deployment, Reader, Result, StoreError, deployment,
     policies::PublishedPolicy,
     pool::{Handle, Role},
     row::{RowExt, bigint},
@@ -122,6 +122,7 @@ impl Mirror {
     /// whose events went.
     pub async fn replace(
         &self,
+        reader: &Reader,
         from: Checkpoint,
         ancestor: Checkpoint,
         to: Checkpoint,
@@ -134,7 +135,7 @@ impl Mirror {
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        let gone = self.take_back(&mut tx, ancestor.number).await?;
+        let gone = self.take_back(&mut tx, reader, ancestor.number).await?;
         let counted = Counters::default().count_in(&mut tx, self.handle.chain(), rows).await?;
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
@@ -204,22 +205,48 @@ impl Mirror {
 
     /// Takes back what is mirrored above `to`, the common ancestor after a reorg, in one transaction. Returns
     /// whose events went: their tenants, and the agents that counted them too.
-    pub async fn rewind(&self, from: Checkpoint, to: Checkpoint) -> Result<Vec<B256>> {
+    ///
+    /// This cannot read what it leaves, so `reader` tells what the histories were: what comes next has its nodes.
+    pub async fn rewind(
+        &self,
+        reader: &Reader,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<Vec<B256>> {
         if to.number >= from.number {
             let why = "a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        let gone = self.take_back(&mut tx, to.number).await?;
+        let gone = self.take_back(&mut tx, reader, to.number).await?;
         tx.commit().await.map_err(StoreError::database("commit a rewind"))?;
         Ok(gone)
+    }
+
+    /// Takes back everything down to `to`, the block before the first, and begins every counter again, whatever
+    /// became of the rows that it counted.
+    pub async fn clear(&self, reader: &Reader, from: Checkpoint, to: Checkpoint) -> Result<()> {
+        let mut tx = self.handle.begin().await?;
+        self.move_checkpoint(&mut tx, Some(from), to).await?;
+        self.take_back(&mut tx, reader, to.number).await?;
+        sqlx::query(
+            "UPDATE cofferdam.mirror_heads SET batches = 0, entries = 0, peaks = '', \
+                 history_lost = false, anchorers = 0, policies = 0, scopes = 0, agent_events = 0, \
+                 account_events = 0 WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("begin the mirror's counters again"))?;
+        tx.commit().await.map_err(StoreError::database("commit an empty mirror"))
     }
 
     /// Takes back whatever is mirrored above a block, and says whose it was.
     async fn take_back(
         &self,
         tx: &mut Transaction<'static, Postgres>,
+        reader: &Reader,
         above: u64,
     ) -> Result<Vec<B256>> {
         self.put_policies_back(tx, above).await?;
@@ -251,6 +278,13 @@ impl Mirror {
             .execute(&mut **tx)
             .await
             .map_err(StoreError::database("rewind block hashes"))?;
+        for (tenant, batches) in self.lost_histories(tx).await? {
+            // From outside this transaction, which holds the mirror: what is left of it is as it was.
+            let history = reader.tenant(tenant).await?.history_before(batches).await?;
+            if let Some(history) = history {
+                self.put_history(tx, tenant, &history).await?;
+            }
+        }
         gone.iter().map(|row| row.hash("tenant_id")).collect()
     }
 

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use alloy_primitives::B256;
 use cofferdam_core::{
     AnchorRef, Batch, BatchCommitment, BatchIndex, BatchRoot, BatchTiles, EntryHash, Finality,
-    History, HistoryNode, HistoryRef, HistoryTree, Inclusion, Seq, TILE_LEAVES, TreeHash, siblings,
+    History, HistoryNode, HistoryRef, HistoryTree, Inclusion, Seq, TILE_LEAVES, TreeHash,
+    live_heights, siblings,
 };
+use futures::{Stream, StreamExt, TryStreamExt};
 use sqlx::postgres::PgRow;
 
 use crate::{
@@ -17,6 +19,8 @@ use crate::{
 
 const BEHIND: &str = "the mirror is not complete; run `cofferdam index --once`";
 const REBUILD: &str = "the mirror was changed; run `cofferdam index rebuild`";
+/// Batches that a history is grown by to see where it leads; of more than these nobody waits for that.
+const FEW: u64 = 65_536;
 
 impl TenantTx {
     /// Where an entry is anchored, with the paths to its batch's root and to the peak over that batch;
@@ -116,7 +120,65 @@ impl TenantTx {
         batches: u64,
     ) -> Result<Option<Vec<B256>>> {
         let Ok(wanted) = siblings(index, batches) else { return Ok(None) };
-        let wanted: Vec<_> = wanted.collect();
+        self.nodes(&wanted.collect::<Vec<_>>()).await
+    }
+
+    /// The history that the tenant's first so many batches made, from a few nodes. `None` unless what came since
+    /// leads from there to the peaks that are mirrored.
+    pub(crate) async fn history_before(&mut self, batches: u64) -> Result<Option<History>> {
+        let row = sqlx::query(
+            "SELECT batches, peaks FROM cofferdam.mirror_heads \
+             WHERE tenant_id = $1 AND chain_id = $2 AND peaks IS NOT NULL",
+        )
+        .bind(self.tenant().as_b256().0)
+        .bind(self.chain())
+        .fetch_optional(&mut *self.tx)
+        .await
+        .map_err(StoreError::database("read a tenant's history"))?;
+        let Some(row) = row else { return Ok(None) };
+        let corrupt = |_| StoreError::Corrupt { column: "peaks" };
+        let peaks = hashes(row.value("peaks")?).collect();
+        let now = History::from_peaks(row.number("batches")?, peaks).map_err(corrupt)?;
+        if now.batches().checked_sub(batches).is_none_or(|since| since > FEW) {
+            return Ok(None);
+        }
+        let mut end = 0;
+        let wanted = live_heights(batches).map(|height| {
+            end += 1 << height;
+            HistoryNode { height, last: BatchIndex(end - 1) }
+        });
+        let Some(peaks) = self.nodes(&wanted.collect::<Vec<_>>()).await? else { return Ok(None) };
+        let history = History::from_peaks(batches, peaks).map_err(corrupt)?;
+        let mut grown = history.clone();
+        let mut since = std::pin::pin!(self.batches_and_nodes(batches.into()));
+        while let Some((batch, _)) = since.try_next().await? {
+            grown.append(batch.commitment()).map_err(corrupt)?;
+        }
+        Ok((grown == now).then_some(history))
+    }
+
+    /// The tenant's mirrored batches from one on, in order, each with the nodes of the history that are kept
+    /// with it: the roots of the full trees of 2, 4, 8, … batches that end with it. `None` where none are kept.
+    pub fn batches_and_nodes(
+        &mut self,
+        from: BatchIndex,
+    ) -> impl Stream<Item = Result<(Batch, Option<Vec<B256>>)>> + Send + '_ {
+        sqlx::query(concat!(
+            "SELECT ",
+            anchored_columns!(),
+            ", nodes FROM cofferdam.anchored WHERE tenant_id = $1 AND chain_id = $2 \
+                 AND batch_index >= $3 ORDER BY batch_index"
+        ))
+        .bind(self.tenant().as_b256().0)
+        .bind(self.chain())
+        .bind(i64::try_from(from.get()).unwrap_or(i64::MAX))
+        .fetch(&mut *self.tx)
+        .map(|row| batch_and_nodes(&row.map_err(StoreError::database("read mirrored batches"))?))
+    }
+
+    /// Nodes of the history, made of those below where they were not kept; `None` if the mirror lacks batches
+    /// that they are made of.
+    async fn nodes(&mut self, wanted: &[HistoryNode]) -> Result<Option<Vec<B256>>> {
         let mut nodes = Nodes::default();
         loop {
             let mut missing = vec![];
@@ -147,8 +209,7 @@ impl TenantTx {
         .await
         .map_err(StoreError::database("read nodes of the history"))?;
         for row in &rows {
-            let batch = anchored(row)?.batch();
-            let above = row.value::<Option<&[u8]>>("nodes")?.map(|above| hashes(above).collect());
+            let (batch, above) = batch_and_nodes(row)?;
             nodes.0.insert(batch.index, (batch.commitment(), above));
         }
         Ok(rows.len() == batches.len())
@@ -227,6 +288,12 @@ impl Nodes {
         }
         made
     }
+}
+
+/// A mirrored batch, and the nodes that are kept with it.
+fn batch_and_nodes(row: &PgRow) -> Result<(Batch, Option<Vec<B256>>)> {
+    let nodes = row.value::<Option<&[u8]>>("nodes")?.map(|nodes| hashes(nodes).collect());
+    Ok((anchored(row)?.batch(), nodes))
 }
 
 /// Hashes that were stored one after another.

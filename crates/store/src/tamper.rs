@@ -1,7 +1,7 @@
 //! What no login of ours may do: change what is stored. For showing that it is found.
 
-use cofferdam_core::{BatchIndex, Seq, TenantId};
-use sqlx::{Connection, Executor, PgConnection, raw_sql};
+use cofferdam_core::{BatchIndex, Seq, TenantId, mirror::MirrorTable};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
 
 use crate::{
     DatabaseUrl, Result, StoreError,
@@ -89,6 +89,49 @@ pub async fn flip_kept(
         .map_err(StoreError::database("tamper with a batch"))?;
     connection.close().await.map_err(StoreError::database("disconnect"))?;
     Ok(flipped.rows_affected() > 0)
+}
+
+/// What is done to a row of the mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// The first bit of a column of bytes is another.
+    Flip(&'static str),
+    /// It goes.
+    Delete,
+}
+
+/// Does harm to a tenant's newest row in a table of the mirror; a flip, done twice, leaves it as it was. Needs a
+/// superuser, as [`flip_one_bit`] does; nothing but a test calls it.
+pub async fn harm_mirrored(
+    admin: &DatabaseUrl,
+    chain_id: u64,
+    tenant: TenantId,
+    table: MirrorTable,
+    harm: Harm,
+) -> Result<bool> {
+    let table = table.name();
+    let newest = format!(
+        "tenant_id = $1 AND chain_id = $2 AND (block_number, log_index) = (\
+             SELECT block_number, log_index FROM cofferdam.{table} \
+             WHERE tenant_id = $1 AND chain_id = $2 ORDER BY 1 DESC, 2 DESC LIMIT 1)"
+    );
+    let sql = match harm {
+        Harm::Flip(column) => format!(
+            "UPDATE cofferdam.{table} SET {column} = set_bit({column}, 0, 1 - get_bit({column}, 0)) \
+             WHERE {newest}"
+        ),
+        Harm::Delete => format!("DELETE FROM cofferdam.{table} WHERE {newest}"),
+    };
+    let mut connection = connect(admin).await?;
+    // Made of this program's own names alone.
+    let harmed = sqlx::query(AssertSqlSafe(sql))
+        .bind(tenant.as_b256().as_slice())
+        .bind(bigint(chain_id, "chain id")?)
+        .execute(&mut connection)
+        .await
+        .map_err(StoreError::database("tamper with the mirror"))?;
+    connection.close().await.map_err(StoreError::database("disconnect"))?;
+    Ok(harmed.rows_affected() > 0)
 }
 
 async fn connect(admin: &DatabaseUrl) -> Result<PgConnection> {

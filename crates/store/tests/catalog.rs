@@ -63,6 +63,14 @@ fn rules() -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            "a view says of each row which event it is from, and how final",
+            format!(
+                "SELECT {relation} FROM pg_class c WHERE {OURS} AND c.relkind = 'v' AND NOT ARRAY(\
+                     SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid) \
+                     @> ARRAY['block_number', 'block_hash', 'block_time', 'tx_hash', 'log_index', 'finality']"
+            ),
+        ),
+        (
             "tenant data has a tenant_id of 32 bytes and a chain_id, neither null",
             format!(
                 "SELECT {relation} FROM pg_class c WHERE {OURS} AND c.relkind IN ('r', 'p') \
@@ -363,6 +371,12 @@ const BAD: &[(&str, &str)] = &[
     (
         "CREATE VIEW cofferdam.latest AS SELECT tenant_id, seq FROM cofferdam.entries",
         "a view over ours runs as its invoker, wherever it is: cofferdam.latest",
+    ),
+    (
+        "CREATE VIEW cofferdam.latest WITH (security_invoker = true) AS \
+             SELECT tenant_id, batch_index, block_number, block_hash, block_time, tx_hash, log_index \
+             FROM cofferdam.anchored",
+        "a view says of each row which event it is from, and how final: cofferdam.latest",
     ),
     (
         "RESET ROLE; CREATE VIEW public.latest AS SELECT tenant_id, seq FROM cofferdam.entries",

@@ -3,7 +3,7 @@
 mod common;
 
 use cofferdam_core::{
-    Address, B256, History, TenantId,
+    Address, B256, TenantId,
     mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
 };
 use cofferdam_store::{Counters, Hole, Mirror, MirrorHead, Reader, StoreError};
@@ -68,27 +68,19 @@ async fn a_rewind_leaves_what_a_shorter_mirror_would_have() {
     let (long, short) = (database().await, database().await);
     let rows = everything(tenant(1));
     let mirror = Mirror::connect(&long.runtime, CHAIN).await.expect("a mirror");
+    let reader = Reader::connect(&long.runtime, CHAIN).await.expect("a reader");
     apply(&mirror, None, block(40), &[], &rows).await.expect("applied");
     let other = Mirror::connect(&short.runtime, CHAIN).await.expect("a mirror");
+    let of_other = Reader::connect(&short.runtime, CHAIN).await.expect("a reader");
     let mut checkpoint = block(40);
     for depth in (0..30).rev() {
-        mirror.rewind(checkpoint, block(depth)).await.expect("rewound");
+        mirror.rewind(&reader, checkpoint, block(depth)).await.expect("rewound");
         checkpoint = block(depth);
-        for of in mirror.without_history().await.expect("listed") {
-            let mut history = History::new();
-            for row in rows.iter().filter(|row| row.tenant == of.as_b256()) {
-                if row.event.table == MirrorTable::Anchored && row.position.block_number <= depth {
-                    let event = cofferdam_store::AnchoredEvent::try_from(row).expect("one");
-                    history.append(event.batch().commitment()).expect("room");
-                }
-            }
-            mirror.restore_history(of, &history).await.expect("restored");
-        }
         let until: Vec<Row> =
             rows.iter().filter(|row| row.position.block_number <= depth).cloned().collect();
         let from = other.checkpoint().await.expect("read");
         if let Some(from) = from {
-            other.rewind(from, block(0)).await.expect("rewound");
+            other.rewind(&of_other, from, block(0)).await.expect("rewound");
         }
         let from = from.map(|_| block(0));
         apply(&other, from, block(depth), &[], &until).await.expect("applied");
@@ -201,7 +193,8 @@ async fn what_an_agent_gives_up_counts_for_both() {
     let counts: Vec<_> = heads.iter().map(|head| (head.agent_events, head.scopes)).collect();
     assert_eq!(counts, [(3, 0), (0, 1)]);
     let without = [rows[0].clone(), rows[2].clone()];
-    let gone = mirror.rewind(block(1), block(0)).await.expect("rewound");
+    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    let gone = mirror.rewind(&reader, block(1), block(0)).await.expect("rewound");
     let of = [agent, tenant(2)].map(|tenant| tenant.as_b256());
     assert_eq!(BTreeSet::from_iter(gone), BTreeSet::from(of), "whose events went");
     let error = apply(&mirror, Some(block(0)), block(1), &[], &without).await.expect_err("a hole");
@@ -225,6 +218,14 @@ async fn ask(database: &Database, of: TenantId, question: &str) -> Vec<String> {
 async fn the_views_answer_what_an_auditor_asks() {
     /// A block's time is this and its number.
     const T: u64 = 1_700_000_000;
+    const VIEWS: [&str; 6] = [
+        "anchors",
+        "current_anchors",
+        "policies_in_force",
+        "scopes_in_force",
+        "account_roles",
+        "spending_limits",
+    ];
     let database = database().await;
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
     let of = tenant(1);
@@ -244,6 +245,10 @@ async fn the_views_answer_what_an_auditor_asks() {
         let window = [address(agent), word(capability), int(T), int(T + until)];
         let values = window.into_iter().chain(limits).chain([int(T + block), int(n)]).collect();
         row("Granted", of, position(block, 2), values)
+    };
+    let limit = |n, block, token, per_day| {
+        let values = vec![int(n), address(token), Value::Amount(1), Value::Amount(per_day)];
+        row("LimitSet", of, position(block, 3), values)
     };
     let holder = |role: u8, byte| [[0; 11].as_slice(), &[role], &[byte; 20]].concat();
     let holders = [holder(1, 0xa1), holder(5, 0xa5)].concat();
@@ -277,6 +282,9 @@ async fn the_views_answer_what_an_auditor_asks() {
         ),
         row("AgentRevoked", of, position(60, 2), vec![address(0xaa), int(3)]),
         row("RoleSet", of, position(61, 3), vec![int(1), address(0xa5), int(0)]),
+        limit(2, 62, 0xee, 7),
+        limit(3, 63, 0, 9),
+        row("TokenUnlisted", of, position(64, 3), vec![int(4), address(0xee)]),
     ];
     apply(&mirror, None, block(70), &[], &rows).await.expect("applied");
     mirror.settle(10, 5).await.expect("settled");
@@ -324,9 +332,49 @@ async fn the_views_answer_what_an_auditor_asks() {
     let expected =
         [format!("\\xa5 guardian {} {}", T + 6, T + 61), format!("\\xa1 owner {}", T + 6)];
     assert_eq!(asked(roles).await, expected);
-    for view in
-        ["anchors", "current_anchors", "policies_in_force", "scopes_in_force", "account_roles"]
-    {
+    let limits = "substr(token::text, 1, 4), per_call, per_day, in_force_from, in_force_until) \
+                  FROM cofferdam.spending_limits ORDER BY token, in_force_from";
+    let expected = [
+        format!("\\x00 1 2 {} {}", T + 6, T + 63),
+        format!("\\x00 1 9 {}", T + 63),
+        format!("\\xee 1 7 {} {}", T + 62, T + 64),
+    ];
+    assert_eq!(asked(limits).await, expected);
+
+    // Where each answer comes from, whether that may still go, and what ended it.
+    let from = "block_number, block_time - 1700000000, log_index, finality";
+    for (view, until, expected) in [
+        ("anchors", "", &["2 2 0 final", "10 10 0 safe"][..]),
+        ("current_anchors", "", &["10 10 0 safe"]),
+        ("policies_in_force", ", until_finality", &["3 3 1 final latest", "20 20 1 latest latest"]),
+        (
+            "scopes_in_force",
+            ", until_finality",
+            &["4 4 2 final latest", "5 5 2 final latest", "45 45 2 latest latest"],
+        ),
+        ("account_roles", ", until_finality", &["6 6 3 safe latest", "6 6 3 safe"]),
+        (
+            "spending_limits",
+            ", until_finality",
+            &["6 6 3 safe latest", "62 62 3 latest latest", "63 63 3 latest"],
+        ),
+    ] {
+        let order = format!("ORDER BY block_number{until}");
+        let question = format!("{from}{until}) FROM cofferdam.{view} {order}");
+        assert_eq!(asked(&question).await, expected, "{view}");
+        let hashes = format!("block_hash, tx_hash) FROM cofferdam.{view} WHERE block_number = 10");
+        let block = position(10, 0);
+        let of_ten = [format!("\\x{:x} \\x{:x}", block.block_hash, block.tx_hash)];
+        let of_ten = if view.ends_with("anchors") { &of_ten[..] } else { &[] };
+        assert_eq!(asked(&hashes).await, of_ten, "{view}");
+    }
+    // What comes to be final is so in every answer.
+    mirror.settle(70, 70).await.expect("settled");
+    for view in VIEWS {
+        let not_final = format!("1) FROM cofferdam.{view} WHERE finality <> 'final'");
+        assert!(asked(&not_final).await.is_empty(), "{view}");
+    }
+    for view in VIEWS {
         let all = format!("tenant_id) FROM cofferdam.{view}");
         assert!(ask(&database, tenant(2), &all).await.is_empty(), "{view} of another tenant");
     }

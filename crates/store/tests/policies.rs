@@ -7,7 +7,7 @@ use cofferdam_core::{
     mirror::{Row, Value},
 };
 use cofferdam_store::{
-    Finality, Mirror, PolicyStage, Sealer, Sequencer, StoreError, Submission, SubmitPolicy,
+    Finality, Mirror, PolicyStage, Reader, Sealer, Sequencer, StoreError, Submission, SubmitPolicy,
 };
 use common::{CHAIN, apply, block, database, lead, policy, position, row, tenant};
 
@@ -122,7 +122,8 @@ async fn a_version_is_handed_in_once_and_again_when_it_failed() {
 
 #[tokio::test]
 async fn what_is_mirrored_confirms_contradicts_or_is_unknown() {
-    let (mut world, _database) = World::with(&[1, 2, 3]).await;
+    let (mut world, database) = World::with(&[1, 2, 3]).await;
+    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
     let of = |version| policy(tenant(1), version);
     for version in 1..=4 {
         world.submit(&of(version)).await;
@@ -130,7 +131,7 @@ async fn what_is_mirrored_confirms_contradicts_or_is_unknown() {
     // The same, whoever published it; a reorg puts it back.
     assert_eq!(world.mirror(published(&of(1), 1)).await, 0);
     assert_eq!(world.stages().await[0], (1, PolicyStage::Included));
-    world.mirror.rewind(block(1), block(0)).await.expect("rewound");
+    world.mirror.rewind(&reader, block(1), block(0)).await.expect("rewound");
     world.at = 0;
     assert_eq!(world.waiting().await, [(tenant(1), 1)]);
     assert_eq!(world.mirror(published(&of(1), 1)).await, 0);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use alloy_primitives::U256;
 use cofferdam_core::{Address, B256, Seq, TenantId};
 use cofferdam_store::{
-    Attempt, Finality, Item, Leadership, Mined, Mirror, Outcome, SealedBatch, Sealer, Stages,
-    StoreError,
+    Attempt, Finality, Item, Leadership, Mined, Mirror, Outcome, Reader, SealedBatch, Sealer,
+    Stages, StoreError,
 };
 use common::{
     CHAIN, Database, anchored, anchored_row, apply, block, database, entries, lead, tenant,
@@ -293,7 +293,8 @@ async fn a_batchs_stages_follow_the_canonical_event_and_the_chains_own_words() {
         assert_eq!(ledger.finality().await.expect("read"), Some(finality));
         assert_eq!(stages().await, expected);
     }
-    mirror.rewind(block(5), block(4)).await.expect("rewound");
+    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    mirror.rewind(&reader, block(5), block(4)).await.expect("rewound");
     assert_eq!(stages().await, at(3, 0, 0, 0), "posted, as long as the ledger says so");
 }
 

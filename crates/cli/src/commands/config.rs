@@ -4,13 +4,14 @@ use std::{fmt::Display, net::TcpListener, process::ExitCode};
 
 use alloy::{primitives::Address, providers::Provider};
 use cofferdam_anchorer::Anchorers;
-use cofferdam_contracts::Chain;
+use cofferdam_contracts::{Chain, RpcUrl};
+use cofferdam_indexer::Hints;
 use cofferdam_store::{Head, Mirror, Sealer, Sequencer};
 use eyre::Result;
 use serde_json::json;
 
 use crate::{
-    commands::run,
+    commands::{index::HintArgs, run},
     connect,
     output::{Output, table},
 };
@@ -95,6 +96,9 @@ async fn check(args: &run::Args) -> Findings {
         format!("{} serves chain {} with {}", chain.url(), chain.chain_id(), chain.contract())
     });
     let Some(chain) = chain else { return found };
+    if let Some(heard) = heard(&args.hint, &chain).await.transpose() {
+        found.note("new blocks", heard, |url| format!("{url} tells of them"));
+    }
     let key = args.daemon.key.load(chain.chain_id());
     let key = found.note("key", key, |key| key.address().to_string());
     if let Some(key) = &key {
@@ -123,6 +127,13 @@ async fn check(args: &run::Args) -> Findings {
         found.note("anchorer", anchorers, |()| "of every tenant that is not halted".into());
     }
     found
+}
+
+/// Who tells of new blocks, if anybody is to.
+async fn heard(hint: &HintArgs, chain: &Chain) -> Result<Option<RpcUrl>> {
+    let Some(url) = hint.url()? else { return Ok(None) };
+    Hints::new(url.clone(), chain.chain_id()).check().await?;
+    Ok(Some(url))
 }
 
 /// Whether every door opens and the database is this contract's: the tenants that are not halted.

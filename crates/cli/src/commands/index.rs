@@ -50,6 +50,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
+    hint: HintArgs,
+    #[command(flatten)]
     place: PlaceArgs,
 }
 
@@ -113,6 +115,30 @@ impl FallbackArgs {
     }
 }
 
+/// Who tells of new blocks.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Chain")]
+pub(crate) struct HintArgs {
+    /// A WebSocket endpoint that tells of new blocks, ws:// or wss://, so that they are looked for at once; what it
+    /// does not tell of is found by the next poll
+    #[arg(long, value_name = "URL", env = "RPC_WS_URL", hide_env_values = true)]
+    ws_url: Option<String>,
+}
+
+impl HintArgs {
+    pub(crate) fn url(&self) -> Result<Option<RpcUrl>> {
+        let url = self.ws_url.as_deref().map(RpcUrl::web_socket).transpose();
+        url.wrap_err("--ws-url")
+    }
+
+    pub(crate) fn give(&self, indexer: Indexer) -> Result<Indexer> {
+        Ok(match self.url()? {
+            Some(url) => indexer.with_hints(url),
+            None => indexer,
+        })
+    }
+}
+
 /// How the mirror alone can be watched; the whole daemon says more.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Watching")]
@@ -166,7 +192,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             Ok(report(&done?, output))
         }
         None => {
-            let indexer = args.place.indexer().await?;
+            let indexer = args.hint.give(args.place.indexer().await?)?;
             args.watch.serve(&indexer).await?;
             let watching = watch(indexer.metrics(), *output);
             if args.once {
@@ -197,13 +223,12 @@ fn report(done: &Progress, output: &Output) -> ExitCode {
     if *incidents == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Shows how a long way to the head is getting on.
-fn watch(metrics: Arc<IndexMetrics>, output: Output) -> tokio::task::JoinHandle<()> {
+/// Shows how a long way to the head is getting on: on a terminal, else in the log.
+pub(crate) fn watch(metrics: Arc<IndexMetrics>, output: Output) -> tokio::task::JoinHandle<()> {
     /// Fewer blocks are mirrored before anybody could read it.
     const WORTH_SHOWING: u64 = 500;
     tokio::spawn(async move {
         let mut shown = None;
-        let mut first = None;
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let head = metrics.head.load(Ordering::Relaxed);
@@ -211,15 +236,14 @@ fn watch(metrics: Arc<IndexMetrics>, output: Output) -> tokio::task::JoinHandle<
             if at == 0 {
                 continue;
             }
-            let from = *first.get_or_insert(at);
             if shown.is_none() && head.saturating_sub(at) > WORTH_SHOWING {
-                shown = Some(output.progress("blocks", head - from, Unit::Entries));
+                shown = Some((at, output.progress("blocks", head - at, Unit::Entries).logged()));
             }
-            if let Some(bar) = &mut shown {
-                bar.set(at.saturating_sub(from));
+            if let Some((from, bar)) = &mut shown {
+                bar.of(at.saturating_sub(*from), head.saturating_sub(*from));
             }
             if at >= head {
-                shown.take().into_iter().for_each(|bar| bar.done());
+                shown.take().into_iter().for_each(|(_, bar)| bar.done());
             }
         }
     })

@@ -45,6 +45,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     fallback: index::FallbackArgs,
     #[command(flatten)]
+    pub(crate) hint: index::HintArgs,
+    #[command(flatten)]
     pub(crate) watch: WatchArgs,
 }
 
@@ -222,8 +224,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         if let Some(webhook) = webhook {
             tokio::spawn(webhook.run(watched.sealer.clone(), chain.chain_id()));
         }
+        let showing = index::watch(watched.mirror.clone(), *output);
         watch.begin(watched);
         daemon(anchorer, indexer, args.daemon.pace.poll(), interrupted).await;
+        showing.abort();
     }
     output.say("stopped");
     Ok(ExitCode::SUCCESS)
@@ -231,13 +235,14 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
 
 /// Everything that a daemon is made of.
 async fn parts(args: &Args, signing: &Anchorers) -> Result<(Chain, Anchorer, Indexer, Watched)> {
-    let Args { daemon: args, fallback, .. } = args;
+    let Args { daemon: args, fallback, hint, .. } = args;
     let url = args.database.url()?;
     let (chain, others) = args.chain.connect_any(fallback.urls()?).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (anchorer, payer) = anchorer(&chain, &url, sealer, args).await?;
     let anchorer = anchorer.signing(signing.clone());
     let indexer = index::indexer(&chain, &url, args.chain.deployment(), others).await?;
+    let indexer = hint.give(indexer)?;
     let sealer = Sealer::watching(&url, chain.chain_id()).await?;
     let (mirror, pulse) = (indexer.metrics(), anchorer.pulse());
     let watched = Watched { chain: chain.clone(), sealer, payer, mirror, pulse };

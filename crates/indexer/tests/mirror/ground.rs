@@ -14,13 +14,13 @@ use cofferdam_contracts::{
     deployment::{DEPLOYER, Deployment, SALT, creations},
 };
 use cofferdam_core::{
-    TenantId,
+    BatchIndex, FieldName, TenantId,
     mirror::{MirrorTable, Row},
 };
 use cofferdam_devnet::{Anvil, AnvilOptions, Postgres, PostgresOptions, TestDatabase, Toolchain};
 use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{
-    DatabaseUrl, Incident, Mirror, MirrorHead, Reader, Sealer, Sequencer, migrate,
+    DatabaseUrl, Incident, Mirror, MirrorHead, NewEntry, Reader, Sealer, Sequencer, migrate,
 };
 use futures::TryStreamExt;
 use serde_json::{Value, json};
@@ -38,8 +38,9 @@ pub(crate) struct Ground {
     _dir: tempfile::TempDir,
 }
 
-/// What a mirror holds: all rows of all tenants, and all counters.
-pub(crate) type Contents = (Vec<Row>, Vec<MirrorHead>);
+/// What a mirror holds: all rows of all tenants, all counters, and the nodes that are kept with each tenant's
+/// batches.
+pub(crate) type Contents = (Vec<Row>, Vec<MirrorHead>, Vec<Vec<Option<Vec<B256>>>>);
 
 impl Ground {
     pub(crate) async fn start(slots: u64) -> Self {
@@ -238,7 +239,7 @@ impl Ground {
         let url: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
         migrate(&admin, &url).await.expect("migrated");
         let indexer = self.indexer_patiently(&url, endpoints, patience).await;
-        Mirrored { indexer, url }
+        Mirrored { indexer, url, admin }
     }
 
     pub(crate) async fn indexer(&self, url: &DatabaseUrl, endpoints: Vec<RpcUrl>) -> Indexer {
@@ -277,6 +278,21 @@ impl Ground {
         sequencer.add_tenant(name, tenant).await.expect("registered");
     }
 
+    /// What this database's operator seals as a registered tenant's next batch, whatever is in it.
+    pub(crate) async fn seal(&self, url: &DatabaseUrl, who: usize, count: u64, root: B256) {
+        let id = self.chain.chain_id();
+        let tenant = TenantId::from_authority(self.people[who]).expect("an id");
+        let sealer = Sealer::connect(url, id).await.expect("a sealer");
+        let mut tx = sealer.tenant(tenant).await.expect("a transaction");
+        let next = tx.head().await.expect("a head").next_seq.get();
+        let entry = |n| NewEntry::new([(FieldName::ExternalId, format!("{n}"))]).expect("an entry");
+        let appender = Sequencer::connect(url, id).await.expect("a sequencer").appender();
+        let entries = (next..next + count).map(entry).collect();
+        appender.append(tenant, entries).await.expect("appended");
+        tx.insert_batch(next.into(), count, root.into()).await.expect("sealed");
+        tx.commit().await.expect("committed");
+    }
+
     /// What a mirror that begins now comes to.
     pub(crate) async fn fresh(&self) -> Contents {
         let mirrored = self.mirror(vec![]).await;
@@ -309,7 +325,7 @@ impl Own {
         url.set_password(Some("daemon")).expect("a password");
         let url: DatabaseUrl = url.as_str().parse().expect("a URL");
         migrate(&admin, &url).await.expect("migrated");
-        Mirrored { indexer: ground.indexer(&url, vec![]).await, url }
+        Mirrored { indexer: ground.indexer(&url, vec![]).await, url, admin }
     }
 
     /// What ends it at once, without a word to anybody and without writing what it has in memory.
@@ -337,6 +353,8 @@ impl Own {
 pub(crate) struct Mirrored {
     pub(crate) indexer: Indexer,
     pub(crate) url: DatabaseUrl,
+    /// Who may do anything in that database.
+    pub(crate) admin: DatabaseUrl,
 }
 
 impl Mirrored {
@@ -345,16 +363,18 @@ impl Mirrored {
         let heads = Mirror::connect(&self.url, id).await.expect("a mirror");
         let heads = heads.heads(None, 1_000).await.expect("heads");
         let reader = Reader::connect(&self.url, id).await.expect("a reader");
-        let mut rows = vec![];
+        let (mut rows, mut nodes) = (vec![], vec![]);
         for head in &heads {
             let tenant = TenantId::try_from(head.tenant).expect("a tenant");
             let mut tx = reader.tenant(tenant).await.expect("a transaction");
+            let kept = tx.batches_and_nodes(BatchIndex(0)).map_ok(|(_, nodes)| nodes);
+            nodes.push(kept.try_collect().await.expect("nodes"));
             for table in MirrorTable::ALL {
                 rows.extend(tx.mirrored(table).try_collect::<Vec<_>>().await.expect("rows"));
             }
         }
         rows.sort_by_key(|row| (row.position.block_number, row.position.log_index));
-        (rows, heads)
+        (rows, heads, nodes)
     }
 
     pub(crate) async fn all_incidents(&self, ground: &Ground) -> Vec<Incident> {

@@ -11,7 +11,7 @@ use crate::{
     ground::Ground,
     is_whole,
     liar::{Liar, Said, asks_for_logs, refusal, with_logs},
-    without_anchor,
+    without_anchor, without_last,
 };
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_hole_that_nobody_fills_takes_nothing_older_back() {
         let error = mirrored.indexer.catch_up().await.expect_err("a hole");
         assert!(matches!(error, IndexError::Hole { expected: 2, .. }), "{error}");
     }
-    let (rows, _) = mirrored.contents(&ground).await;
+    let (rows, ..) = mirrored.contents(&ground).await;
     assert!(rows.iter().any(|row| row.event.table == MirrorTable::Skipped));
     let written = mirrored.indexer.metrics().logs.load(Ordering::Relaxed);
     assert_eq!(written, rows.len() as u64, "nothing was taken back and written again");
@@ -71,17 +71,6 @@ async fn a_hole_of_one_tenant_hides_no_others() {
     stop.send(true).expect("it runs");
     running.await.expect("it ended");
     is_whole(&mirrored, &ground).await;
-}
-
-/// The last event of a name goes, whoever asks for logs of whatever range.
-fn without_last(event: &'static str) -> impl Fn(&Value, Value) -> Said + Send + Sync + 'static {
-    let topic = json!(MirrorEvent::named(event).expect("an event").topic());
-    move |question, answer| {
-        if !asks_for_logs(question) {
-            return Said::Json(answer);
-        }
-        with_logs(answer, |logs| logs.retain(|log| log["topics"][0] != topic))
-    }
 }
 
 #[tokio::test]

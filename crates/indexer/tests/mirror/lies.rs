@@ -211,7 +211,7 @@ async fn who_is_no_account_is_not_believed_to_an_endpoint_that_lags() {
     });
     mirrored.indexer.catch_up().await.expect("mirrored");
     assert!(liar.lies() > 0);
-    let (rows, _) = mirrored.contents(&ground).await;
+    let (rows, ..) = mirrored.contents(&ground).await;
     let of_account = rows.iter().filter(|row| row.event.table == MirrorTable::AccountEvents);
     assert_eq!(of_account.count(), 2);
     is_whole(&mirrored, &ground).await;
@@ -267,7 +267,7 @@ async fn the_metrics_say_where_the_mirror_stands() {
     assert!(of("logs_per_second") > 0);
 
     // Where it cannot go on, it says how far behind it falls.
-    let (_, heads) = mirrored.contents(&ground).await;
+    let (_, heads, _) = mirrored.contents(&ground).await;
     let tenant = ground.people[1].into_word();
     let batches = heads.iter().find(|head| head.tenant == tenant).expect("a head").batches;
     liar.tell(without_anchor(batches as usize));

@@ -170,7 +170,7 @@ async fn verify_names_any_row_that_is_another_or_not_on_the_chain() {
     ground.account(&Default::default(), 2).await;
     let mirrored = ground.mirror(vec![]).await;
     mirrored.indexer.catch_up().await.expect("mirrored");
-    let (rows, _) = mirrored.contents(&ground).await;
+    let (rows, ..) = mirrored.contents(&ground).await;
     let liar = Liar::start(ground.chain.url(), |_, answer| Said::Json(answer)).await;
     let other = ground.indexer(&mirrored.url, vec![liar.url.clone()]).await;
     for table in MirrorTable::ALL {

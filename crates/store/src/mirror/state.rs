@@ -142,22 +142,42 @@ impl Mirror {
         rows.iter().map(head).collect()
     }
 
-    /// The tenants whose history a rewind left to be made again from their rows.
+    /// The tenants whose history a rewind left to be made again from all of their rows.
     pub async fn without_history(&self) -> Result<Vec<TenantId>> {
         let mut tx = self.handle.begin().await?;
-        let rows = sqlx::query(
-            "SELECT tenant_id FROM cofferdam.mirror_heads WHERE chain_id = $1 AND history_lost",
-        )
-        .bind(self.handle.chain())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(StoreError::database("read the mirror's counters"))?;
-        rows.iter().map(RowExt::tenant).collect()
+        let lost = self.lost_histories(&mut tx).await?;
+        Ok(lost.into_iter().map(|(tenant, _)| tenant).collect())
     }
 
     /// Puts a history back that was made again, unless the tenant has other batches by now.
     pub async fn restore_history(&self, tenant: TenantId, history: &History) -> Result<()> {
         let mut tx = self.handle.begin().await?;
+        self.put_history(&mut tx, tenant, history).await?;
+        tx.commit().await.map_err(StoreError::database("commit the mirror's counters"))
+    }
+
+    /// Whose history is not known, and how many batches it has.
+    pub(super) async fn lost_histories(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+    ) -> Result<Vec<(TenantId, u64)>> {
+        let rows = sqlx::query(
+            "SELECT tenant_id, batches FROM cofferdam.mirror_heads \
+             WHERE chain_id = $1 AND history_lost",
+        )
+        .bind(self.handle.chain())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(StoreError::database("read the mirror's counters"))?;
+        rows.iter().map(|row| Ok((row.tenant()?, row.number("batches")?))).collect()
+    }
+
+    pub(super) async fn put_history(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        tenant: TenantId,
+        history: &History,
+    ) -> Result<()> {
         sqlx::query(
             "UPDATE cofferdam.mirror_heads SET peaks = $4, history_lost = false \
              WHERE chain_id = $1 AND tenant_id = $2 AND batches = $3 AND history_lost",
@@ -166,10 +186,10 @@ impl Mirror {
         .bind(tenant.as_b256().as_slice())
         .bind(bigint(history.batches(), "batch index")?)
         .bind(heads::peaks(history))
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .map_err(StoreError::database("write the mirror's counters"))?;
-        tx.commit().await.map_err(StoreError::database("commit the mirror's counters"))
+        Ok(())
     }
 
     /// Writes an incident, once however often it is found; `None` is about the whole mirror. Returns
