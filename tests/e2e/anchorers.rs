@@ -1,23 +1,30 @@
 //! A tenant's own key signs what is anchored for it, and the daemon's key posts it and pays.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use alloy::{
-    primitives::{Address, Bytes, U256, hex},
-    signers::{k256::elliptic_curve::rand_core::OsRng, local::PrivateKeySigner},
+    primitives::{Address, B256, Bytes, Signature, U256, hex},
+    signers::{
+        self, Signer, SignerSync, k256::elliptic_curve::rand_core::OsRng, local::PrivateKeySigner,
+    },
     sol_types::SolCall,
 };
-use cofferdam_anchorer::{Anchorers, Sender};
+use cofferdam_anchorer::{Anchorers, Posted, SealPolicy, Sender, Stint, seal_due};
 use cofferdam_contracts::AuditAnchor;
-use cofferdam_core::FieldName;
-use cofferdam_store::{NewEntry, SealedBatch};
+use cofferdam_core::{FieldName, Seq};
+use cofferdam_store::{DatabaseUrl, NewEntry, SealedBatch, flip_one_bit};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     ground::{address, key, raw, tenant},
     submitted::World,
-    support::{LIMIT, run},
+    support::{CHAIN_ID, LIMIT, run},
 };
 
 /// The call by which a tenant names the key that may anchor for it.
@@ -34,6 +41,7 @@ async fn name(world: &World, of: &str, anchorer: &str) {
 async fn append(world: &World, name: &str, id: &str) {
     let fields = [
         (FieldName::ExternalId, id.to_owned()),
+        (FieldName::Action, "s3:GetObject".to_owned()),
         (FieldName::OccurredAt, "2026-01-31T23:59:59.000000Z".to_owned()),
         (FieldName::Payload, "{}".to_owned()),
     ];
@@ -146,4 +154,133 @@ async fn each_tenants_key_signs_its_batches_and_one_key_pays() {
     let mut without = world.ground.keyless("anchor --once --anchorers /nowhere");
     let without = run(without.args(["--private-key", &raw("daemon")])).await;
     without.fails_saying(2, &["--anchorers-password-file"]);
+}
+
+/// A key that keeps a list of what it was asked to sign, and refuses the first of it.
+#[derive(Clone)]
+struct Reluctant {
+    key: PrivateKeySigner,
+    asked: Arc<Mutex<Vec<B256>>>,
+    refuses: bool,
+}
+
+impl Reluctant {
+    fn new(name: &str, refuses: bool) -> Self {
+        Self { key: key(name), asked: Arc::default(), refuses }
+    }
+
+    fn asked(&self) -> Vec<B256> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Signer for Reluctant {
+    fn sign_hash<'a, 'b, 'f>(
+        &'a self,
+        hash: &'b B256,
+    ) -> Pin<Box<dyn Future<Output = signers::Result<Signature>> + Send + 'f>>
+    where
+        'a: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(*hash);
+        let signed = match self.refuses && asked.len() == 1 {
+            true => Err(signers::Error::other("it is locked")),
+            false => self.key.sign_hash_sync(hash),
+        };
+        Box::pin(async { signed })
+    }
+
+    fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    fn chain_id(&self) -> Option<u64> {
+        None
+    }
+
+    fn set_chain_id(&mut self, _: Option<u64>) {}
+}
+
+#[tokio::test]
+async fn i9_a_key_that_does_not_sign_keeps_its_tenants_order_and_a_changed_entry_is_never_signed() {
+    let names = ["acme", "globex", "initech"];
+    let world = World::with(&names).await;
+    let keys = [("acme's", true), ("globex's", false), ("initech's", false)];
+    let keys = keys.map(|(name, refuses)| Reluctant::new(name, refuses));
+    // Two batches each, of which nothing went out yet.
+    let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
+    for id in ["1", "2"] {
+        for of in names {
+            append(&world, of, id).await;
+        }
+        assert_eq!(seal_due(&world.sealer, &policy, Stint::flush()).await.unwrap().sealed, 3);
+    }
+    for (of, anchorer) in names.into_iter().zip(["acme's", "globex's", "initech's"]) {
+        name(&world, of, anchorer).await;
+    }
+    // An entry of the second batch of one of them is changed in the database.
+    let admin: DatabaseUrl = world.database.admin_url.as_str().parse().unwrap();
+    flip_one_bit(&admin, CHAIN_ID, tenant("globex"), Seq(1), 0).await.unwrap();
+
+    let report = world.anchorer(Anchorers::new(keys.clone())).round(true).await.unwrap();
+    let troubled: Vec<_> = report.troubled.iter().map(|(of, _)| *of).collect();
+    assert_eq!(troubled, [tenant("globex")], "{report:?}");
+    let [acmes, globexs, initechs] = keys.map(|key| key.asked());
+    assert!(globexs.is_empty(), "its key was asked");
+    assert_eq!(initechs.len(), 2, "{initechs:?}");
+    // Nothing of the tenant goes out before what was not signed: that is asked for again, first.
+    let [refused, again, next] = acmes[..] else { panic!("{acmes:?}") };
+    assert!(refused == again && again != next, "{acmes:?}");
+    let done = |of: fn(&Posted) -> usize| report.posted.iter().map(of).sum::<usize>();
+    assert_eq!((done(|it| it.anchored), done(|it| it.skipped)), (4, 0), "{report:?}");
+    let heads = world.ground.chain.heads(&names.map(tenant)).await.unwrap();
+    assert_eq!(heads.iter().map(|head| head.batches).collect::<Vec<_>>(), [2, 0, 2]);
+    let incidents = world.sealer.incidents(10).await.unwrap();
+    assert_eq!(incidents.len(), 1, "{incidents:?}");
+    assert!(incidents[0].detail.contains("entry 1"), "{incidents:?}");
+}
+
+#[tokio::test]
+async fn an_accounts_people_name_its_anchorer_by_the_command_that_tenant_add_prints() {
+    let world = World::with(&[]).await;
+    let account = world.ground.account("acme").await;
+    let (authority, anchorer) = (account.authority(), address("daemon"));
+    let add = |name: &str, authority: Address| {
+        let add = format!("tenant add {name} --authority {authority} --anchorer {anchorer}");
+        let mut add = world.ground.keyless(&add);
+        add.env("DATABASE_URL", world.database.runtime_url.as_str());
+        add
+    };
+    let said = run(&mut add("acme", authority)).await.exits(0).stdout;
+    assert!(!said.contains("cast send"), "nobody can send from an account:\n{said}");
+    let (_, command) = said.split_once("   cofferdam ").expect("a command");
+    let (command, rest) = command.split_once(" \\\n").expect("keys");
+    for option in ["--keystore OWNER", "--cosigner-keystore GATE"] {
+        assert!(rest.contains(option), "{said}");
+    }
+    world.ground.refuses("acme owner", command, &["--cosigner-keystore"]).await;
+    let together = |by: &str, with: &str| {
+        let mut together = world.ground.cofferdam(by, command);
+        together.args(["--json", "--cosigner-private-key", &raw(with)]);
+        together
+    };
+    let guarded = run(&mut together("acme owner", "acme guardian")).await;
+    guarded.fails_saying(1, &["guardian"]);
+    let named = run(&mut together("acme owner", "acme approver")).await.exits(0).json();
+    assert_eq!((&named["way"], &named["anchorer"]), (&json!("together"), &json!(anchorer)));
+    let head = world.ground.chain.heads(&[account]).await.unwrap().remove(0);
+    assert_eq!(head.anchorer, anchorer);
+
+    // A key is told what a key can do, and that an account would have to be there first.
+    let said = run(&mut add("globex", address("globex"))).await.exits(0).stdout;
+    for words in ["cast send", "cast wallet sign", "cofferdam account deploy"] {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+    // Whatever else there is has ways of its own.
+    let wallet = world.ground.chain.contract();
+    let said = run(&mut add("initech", wallet)).await.exits(0).stdout;
+    assert!(said.contains("its own app") && !said.contains("cast"), "{said}");
 }

@@ -14,7 +14,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{
     shared::Shared,
-    support::{LIMIT, Outcome, environment, program_at, record, records, run, scratch},
+    support::{LIMIT, Outcome, environment, program_at, record, records, run, scratch, skip},
 };
 
 /// A good record of `acme`, and one that is replaced in it.
@@ -210,8 +210,7 @@ async fn a_directory_without_read_permission() {
             program
         };
         if !other().arg("--version").output().await.is_ok_and(|it| it.status.success()) {
-            println!("skipped: another user cannot run programs in {}", dir.path().display());
-            return;
+            return skip(&format!("another user cannot run programs in {}", dir.path().display()));
         }
         append = other();
         append.arg("append");

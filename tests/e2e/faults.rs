@@ -4,11 +4,13 @@
 //! Each test runs the program itself. Between it and the world stand two proxies, one before the node and
 //! one before Postgres, which can fail, and hold the program at any request and any commit.
 
+pub(crate) mod costs;
 mod database;
 mod kills;
-mod leaders;
+pub(crate) mod leaders;
 mod many;
 mod node;
+mod payers;
 mod proofs;
 mod reorgs;
 pub(crate) mod rpc;

@@ -25,6 +25,7 @@ mod receipts;
 mod refusals;
 mod reorg;
 mod shared;
+mod stages;
 mod submitted;
 mod support;
 mod tamper;

@@ -84,13 +84,18 @@ impl World {
         self.daemon_signing(Anchorers::default()).await
     }
 
-    /// A daemon that has further anchorers' keys.
-    pub(crate) async fn daemon_signing(&self, anchorers: Anchorers) -> Daemon {
+    /// What seals at once, pays with the daemon's key, and has further anchorers' keys.
+    pub(crate) fn anchorer(&self, anchorers: Anchorers) -> Anchorer {
         let posting = PostPolicy { patience: Duration::from_secs(2), ..PostPolicy::default() };
         let sender = Sender::new(self.ground.chain.clone(), key("daemon"));
         let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
         let anchorer = Anchorer::new(self.sealer.clone(), sender, policy);
-        let anchorer = anchorer.posting(posting).signing(anchorers);
+        anchorer.posting(posting).signing(anchorers)
+    }
+
+    /// A daemon that has further anchorers' keys.
+    pub(crate) async fn daemon_signing(&self, anchorers: Anchorers) -> Daemon {
+        let anchorer = self.anchorer(anchorers);
         let url: DatabaseUrl = self.database.runtime_url.as_str().parse().unwrap();
         let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
         let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();

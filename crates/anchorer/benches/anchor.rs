@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cofferdam_anchorer::{SealPolicy, seal_due};
+use cofferdam_anchorer::{SealPolicy, Stint, seal_due};
 use cofferdam_core::FieldName;
 use cofferdam_store::{Sealer, Sequencer};
 use filled::{CHAIN, PAYLOAD, entry, fill, number, start, tenant};
@@ -40,7 +40,7 @@ async fn bench(entries: u64, many: u64, json: bool) {
     fill(&sequencer, entries).await;
     let policy = SealPolicy::default();
     let start = Instant::now();
-    let report = seal_due(&sealer, &policy, true).await.expect("sealed");
+    let report = seal_due(&sealer, &policy, Stint::flush()).await.expect("sealed");
     let sealing = start.elapsed();
     assert_eq!(report.sealed as u64, entries.div_ceil(policy.max_entries));
     assert!(report.troubled.is_empty(), "{report:?}");
@@ -105,7 +105,7 @@ async fn round(sequencer: &Sequencer, sealer: &Sealer, tenants: std::ops::Range<
         .await;
     let policy = SealPolicy { max_age: Duration::ZERO, ..SealPolicy::default() };
     let start = Instant::now();
-    let report = seal_due(sealer, &policy, false).await.expect("sealed");
+    let report = seal_due(sealer, &policy, Stint::default()).await.expect("sealed");
     assert_eq!(report.sealed as u64, count);
     start.elapsed().as_secs_f64() * 1e3 / count as f64
 }

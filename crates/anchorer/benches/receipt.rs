@@ -9,7 +9,7 @@ mod filled;
 
 use std::{fs, time::Instant};
 
-use cofferdam_anchorer::{SealPolicy, seal_due};
+use cofferdam_anchorer::{SealPolicy, Stint, seal_due};
 use cofferdam_core::{
     Address, AnchorRef, B256, BatchCommitment, BatchMerkle, EntryBody, Finality, HistoryMerkle,
     HistoryRef, Inclusion, Receipt, ReceiptEntry, Seq,
@@ -41,7 +41,7 @@ async fn bench(entries: u64, each: u64, json: bool) {
     let sealer = Sealer::connect(&daemon, CHAIN).await.expect("a sealer");
     fill(&sequencer, entries).await;
     let policy = SealPolicy { max_entries: each, ..SealPolicy::default() };
-    let report = seal_due(&sealer, &policy, true).await.expect("sealed");
+    let report = seal_due(&sealer, &policy, Stint::flush()).await.expect("sealed");
     assert_eq!(report.sealed as u64, entries.div_ceil(each), "{report:?}");
     let mirror = Mirror::connect(&daemon, CHAIN).await.expect("a mirror");
     let reader = Reader::connect(&daemon, CHAIN).await.expect("a reader");

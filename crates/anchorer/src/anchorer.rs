@@ -1,6 +1,7 @@
 //! Steps of following, sealing and posting.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use alloy::primitives::{Address, B256};
 use cofferdam_contracts::Chain;
 use cofferdam_core::TenantId;
 use cofferdam_store::{Sealer, Sequencer, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     keeper::{Keeper, Keeping, UNHURRIED},
     lead::Lead,
     poster::{Followed, Poster},
-    seal_due,
+    seal::{Stint, seal_due},
 };
 
 mod post;
@@ -29,6 +30,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a step may go on after it was told to stop; it can be cut off anywhere.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a step seals before it posts what is sealed.
+const SEALING: Duration = Duration::from_secs(5);
 /// Transactions' worth of a tenant's intake that are chained in one step.
 const TURNS: u32 = 64;
 
@@ -40,6 +43,8 @@ pub struct Anchorer {
     aside: Arc<Aside>,
     pulse: Arc<Pulse>,
     policy: SealPolicy,
+    /// Tenants that could not be sealed the last time.
+    unsealed: Arc<Mutex<HashSet<TenantId>>>,
     holder: String,
     intake: Option<Sequencer>,
     anchorers: Anchorers,
@@ -94,6 +99,7 @@ impl Anchorer {
             aside: Arc::default(),
             pulse: Arc::default(),
             policy,
+            unsealed: Arc::default(),
             holder,
             intake: None,
             anchorers: Anchorers::default(),
@@ -300,7 +306,8 @@ impl Anchorer {
         Err(AnchorError::OtherChain(format!("{kind}: {detail}")))
     }
 
-    /// Chains what was enqueued, and seals what is due.
+    /// Chains what was enqueued, and seals what is due, for a while: more than that waits for the next step,
+    /// as what is sealed does not get older by waiting for the rest.
     async fn seal(
         &self,
         ledger: &Sealer,
@@ -308,7 +315,11 @@ impl Anchorer {
         report: &mut RoundReport,
     ) -> Result<(), AnchorError> {
         report.troubled.extend(self.chain_intake().await);
-        let SealReport { sealed, troubled } = seal_due(ledger, &self.policy, flush).await?;
+        let mut unsealed = self.unsealed.lock().await;
+        let limit = (!flush).then_some(SEALING);
+        let stint = Stint { flush, limit, last: unsealed.clone() };
+        let SealReport { sealed, troubled } = seal_due(ledger, &self.policy, stint).await?;
+        *unsealed = troubled.iter().map(|(tenant, _)| *tenant).collect();
         report.sealed += sealed;
         report.troubled.extend(troubled);
         Ok(())

@@ -44,5 +44,5 @@ pub use keeper::{Keeper, Kept};
 pub use poster::PostPolicy;
 pub use pulse::Pulse;
 pub use recheck::{Fault, fault};
-pub use seal::{SealReport, seal_due};
+pub use seal::{SealReport, Stint, seal_due};
 pub use sender::Sender;

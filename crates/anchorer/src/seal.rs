@@ -1,6 +1,9 @@
 //! Turns tenants' entries since their last batches into their next batches.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use cofferdam_core::TenantId;
 use cofferdam_store::{Head, Leaves, SealPolicy, SealedBatch, Sealer, StoreError};
@@ -15,6 +18,24 @@ use crate::{
 /// Tenants that are sealed at the same time.
 const TOGETHER: usize = 4;
 
+/// How far one call of [`seal_due`] goes.
+#[derive(Debug, Clone, Default)]
+pub struct Stint {
+    /// Also seals what is not due yet, until nothing is left unsealed.
+    pub flush: bool,
+    /// Begins no batch after this long, for what is sealed to be posted before more is.
+    pub limit: Option<Duration>,
+    /// Tenants that come after all others, as those that could not be sealed the last time.
+    pub last: HashSet<TenantId>,
+}
+
+impl Stint {
+    /// Everything that is unsealed.
+    pub fn flush() -> Self {
+        Self { flush: true, ..Self::default() }
+    }
+}
+
 /// What sealing came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SealReport {
@@ -25,7 +46,7 @@ pub struct SealReport {
 }
 
 /// Seals one batch of every tenant whose next one is due: who has a thousand waiting gets no more of a
-/// round than who has one. With `flush`, goes on until nothing is left unsealed.
+/// round than who has one; who has waited longest comes first.
 ///
 /// Entries are hashed again from what is stored; a tenant with one that is not what was acknowledged is
 /// halted, alone.
@@ -36,24 +57,27 @@ pub struct SealReport {
 pub async fn seal_due(
     sealer: &Sealer,
     policy: &SealPolicy,
-    flush: bool,
+    Stint { flush, limit, last }: Stint,
 ) -> Result<SealReport, AnchorError> {
     let halted = sealer.halted().await?.into_iter();
     let mut report = SealReport {
         sealed: 0,
         troubled: halted.map(|(tenant, why)| (tenant, format!("halted: {why}"))).collect(),
     };
+    let start = Instant::now();
     let mut left_out = HashSet::new();
     loop {
-        let due: Vec<Head> = sealer.due(policy, flush).await?;
-        let turns = due.into_iter().filter(|head| !left_out.contains(&head.tenant)).map(|head| {
+        let mut due: Vec<Head> = sealer.due(policy, flush).await?;
+        due.sort_by_key(|head| last.contains(&head.tenant));
+        due.retain(|head| !left_out.contains(&head.tenant));
+        if due.is_empty() {
+            return Ok(report);
+        }
+        let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
+        let turns = due.into_iter().take_while(|_| !is_over()).map(|head| {
             let policy = head.seal.over(policy);
             async move { (head.tenant, seal_one(sealer, &head, &policy).await) }
         });
-        let turns: Vec<_> = turns.collect();
-        if turns.is_empty() {
-            return Ok(report);
-        }
         let mut turns = stream::iter(turns).buffer_unordered(TOGETHER);
         while let Some((tenant, turn)) = turns.next().await {
             match turn {
@@ -67,7 +91,7 @@ pub async fn seal_due(
                 }
             }
         }
-        if !flush {
+        if !flush || is_over() {
             return Ok(report);
         }
     }

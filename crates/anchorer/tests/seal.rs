@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cofferdam_anchorer::{SealPolicy, fault, seal_due};
-use cofferdam_core::{Address, BatchRoot, FieldName, Seq, TenantId};
+use cofferdam_anchorer::{SealPolicy, Stint, fault, seal_due};
+use cofferdam_core::{Address, BatchRoot, BatchTiles, FieldName, Seq, TenantId};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    DatabaseUrl, NewEntry, SealSettings, Sealer, Sequencer, flip_one_bit, migrate,
+    DatabaseUrl, NewEntry, SealSettings, Sealer, Sequencer, StoreError, flip_one_bit, migrate,
 };
 
 const CHAIN: u64 = 31337;
@@ -64,23 +64,24 @@ impl World {
 async fn who_has_much_waiting_gets_no_more_of_a_round_than_who_has_little() {
     let world = world(&[95, 1, 2, 0, 10]).await;
     let policy = SealPolicy { max_entries: 10, max_age: Duration::ZERO, ..NEVER };
-    let report = seal_due(&world.sealer, &policy, false).await.expect("sealed");
+    let report = seal_due(&world.sealer, &policy, Stint::default()).await.expect("sealed");
     assert_eq!((report.sealed, report.troubled.len()), (4, 0));
     assert_eq!(world.sealed().await, [(1, 10), (1, 1), (1, 2), (0, 0), (1, 10)]);
-    let report = seal_due(&world.sealer, &policy, false).await.expect("sealed");
+    let report = seal_due(&world.sealer, &policy, Stint::default()).await.expect("sealed");
     assert_eq!(report.sealed, 1);
     // To the end, whatever is due.
-    let report = seal_due(&world.sealer, &SealPolicy { max_entries: 10, ..NEVER }, true).await;
+    let report =
+        seal_due(&world.sealer, &SealPolicy { max_entries: 10, ..NEVER }, Stint::flush()).await;
     assert_eq!(report.expect("sealed").sealed, 8);
     assert_eq!(world.sealed().await, [(10, 95), (1, 1), (1, 2), (0, 0), (1, 10)]);
-    let report = seal_due(&world.sealer, &policy, true).await.expect("sealed");
+    let report = seal_due(&world.sealer, &policy, Stint::flush()).await.expect("sealed");
     assert_eq!(report.sealed, 0);
 }
 
 #[tokio::test]
 async fn each_tenant_is_sealed_by_its_own_settings() {
     let world = world(&[7, 7, 7, 7]).await;
-    assert_eq!(seal_due(&world.sealer, &NEVER, false).await.expect("sealed").sealed, 0);
+    assert_eq!(seal_due(&world.sealer, &NEVER, Stint::default()).await.expect("sealed").sealed, 0);
     let each = world.sealer.heads().await.expect("heads")[0].unsealed_bytes / 7;
     for (n, settings) in [
         (0, SealSettings { entries: Some(3), ..SealSettings::default() }),
@@ -89,19 +90,36 @@ async fn each_tenant_is_sealed_by_its_own_settings() {
     ] {
         world.sequencer.set_seal(tenant(n), settings).await.expect("set");
     }
-    let report = seal_due(&world.sealer, &NEVER, false).await.expect("sealed");
+    let report = seal_due(&world.sealer, &NEVER, Stint::default()).await.expect("sealed");
     assert_eq!(report.sealed, 3);
     assert_eq!(world.sealed().await, [(1, 3), (1, 5), (1, 7), (0, 0)]);
     // What is left of the first two is no longer more than they want in a batch, once it is sealed.
-    let report = seal_due(&world.sealer, &NEVER, false).await.expect("sealed");
+    let report = seal_due(&world.sealer, &NEVER, Stint::default()).await.expect("sealed");
     assert_eq!(report.sealed, 1);
     assert_eq!(world.sealed().await, [(2, 6), (1, 5), (1, 7), (0, 0)]);
-    assert_eq!(seal_due(&world.sealer, &NEVER, false).await.expect("sealed").sealed, 0);
+    assert_eq!(seal_due(&world.sealer, &NEVER, Stint::default()).await.expect("sealed").sealed, 0);
     // An entry that is larger than a batch may be is a batch alone.
     let tiny = SealSettings { bytes: Some(1), ..SealSettings::default() };
     world.sequencer.set_seal(tenant(3), tiny).await.expect("set");
-    assert_eq!(seal_due(&world.sealer, &NEVER, false).await.expect("sealed").sealed, 1);
+    assert_eq!(seal_due(&world.sealer, &NEVER, Stint::default()).await.expect("sealed").sealed, 1);
     assert_eq!(world.sealed().await[3], (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_due_is_sealed_for_a_while_and_what_could_not_be_comes_last() {
+    let world = world(&[1; 8]).await;
+    let over = Stint { limit: Some(Duration::ZERO), ..Stint::flush() };
+    assert_eq!(seal_due(&world.sealer, &NEVER, over).await.expect("sealed").sealed, 0);
+    let stint = Stint { last: [tenant(0)].into(), ..Stint::flush() };
+    assert_eq!(seal_due(&world.sealer, &NEVER, stint).await.expect("sealed").sealed, 8);
+    let mut sealed_at = vec![];
+    for n in 0..8 {
+        let mut tx = world.sealer.tenant(tenant(n)).await.expect("its own");
+        sealed_at.push(tx.batches().await.expect("batches")[0].sealed_at);
+    }
+    // It waited longest; four are sealed at once, so three of these may be before whoever comes first.
+    let before = sealed_at.iter().filter(|at| **at < sealed_at[0]).count();
+    assert!(before >= 4, "only {before} were sealed before it");
 }
 
 #[tokio::test]
@@ -110,7 +128,7 @@ async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
     let flip =
         async || flip_one_bit(&world.admin, CHAIN, tenant(1), Seq(13), 5).await.expect("flipped");
     flip().await;
-    let report = seal_due(&world.sealer, &NEVER, true).await.expect("sealed");
+    let report = seal_due(&world.sealer, &NEVER, Stint::flush()).await.expect("sealed");
     assert_eq!(report.sealed, 2);
     let [(of, why)] = &report.troubled[..] else { panic!("one is troubled: {report:?}") };
     assert_eq!(*of, tenant(1));
@@ -125,16 +143,39 @@ async fn i9_a_flipped_bit_halts_its_tenant_alone_and_names_the_entry() {
     flip().await;
     world.sequencer.appender().append(tenant(0), vec![entry(20)]).await.expect("appended");
     world.sequencer.appender().append(tenant(1), vec![entry(20)]).await.expect("also appended");
-    let report = seal_due(&world.sealer, &NEVER, true).await.expect("sealed");
+    let report = seal_due(&world.sealer, &NEVER, Stint::flush()).await.expect("sealed");
     assert_eq!((report.sealed, report.troubled.len()), (1, 1));
     assert!(report.troubled[0].1.starts_with("halted: tampered"), "{report:?}");
     assert_eq!(world.sealed().await, [(2, 21), (0, 0), (1, 20)]);
 }
 
 #[tokio::test]
+async fn i9_who_is_halted_while_its_batch_is_made_is_not_sealed() {
+    let world = world(&[20, 1]).await;
+    // Its entries are read and hashed already, and found to be sound.
+    let mut tx = world.sealer.tenant(tenant(0)).await.expect("its own");
+    let leaves = tx.leaves(Seq(0), 20, u64::MAX).await.expect("read").expect("as acknowledged");
+    let tiles = BatchTiles::new(&leaves.hashes).expect("leaves");
+    world.sealer.halt(tenant(0), "test", "meanwhile").await.expect("halted");
+    let error = tx.seal_batch(Seq(0), leaves.bytes, &tiles).await.expect_err("halted");
+    assert!(matches!(error, StoreError::Halted { .. }), "{error}");
+    drop(tx);
+    for stint in [Stint::default(), Stint::flush()] {
+        let policy = SealPolicy { max_age: Duration::ZERO, ..NEVER };
+        let report = seal_due(&world.sealer, &policy, stint).await.expect("sealed");
+        assert_eq!(report.troubled, [(tenant(0), "halted: test: meanwhile".to_owned())]);
+        assert_eq!(world.sealed().await, [(0, 0), (1, 1)]);
+    }
+    let seen = world.sealer.standing(tenant(0)).await.expect("read");
+    world.sealer.resume(tenant(0), &seen).await.expect("resumed");
+    assert_eq!(seal_due(&world.sealer, &NEVER, Stint::flush()).await.expect("sealed").sealed, 1);
+    assert_eq!(world.sealed().await, [(1, 20), (1, 1)]);
+}
+
+#[tokio::test]
 async fn a_batch_is_faultless_only_with_the_root_of_its_own_entries() {
     let world = world(&[20]).await;
-    assert_eq!(seal_due(&world.sealer, &NEVER, true).await.expect("sealed").sealed, 1);
+    assert_eq!(seal_due(&world.sealer, &NEVER, Stint::flush()).await.expect("sealed").sealed, 1);
     let mut tx = world.sealer.tenant(tenant(0)).await.expect("its own");
     let mut batch = tx.batches().await.expect("batches").remove(0);
     assert_eq!(fault(&mut tx, &batch).await.expect("read"), None);

@@ -5,6 +5,8 @@ use std::{
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread::available_parallelism,
+    time::Instant,
 };
 
 use alloy::{
@@ -15,6 +17,11 @@ use alloy::{
     },
 };
 use eyre::{Result, WrapErr, bail};
+use futures::{StreamExt, stream};
+use tokio::task::spawn_blocking;
+use tracing::info;
+
+use crate::output::EVERY;
 
 mod people;
 
@@ -44,7 +51,10 @@ pub(crate) fn load(path: &Path, password: &str) -> Result<PrivateKeySigner> {
 }
 
 /// Decrypts every keystore of a folder, all with one password. Hidden files are no keystores.
-pub(crate) fn load_all(dir: &Path, password: &str) -> Result<Vec<PrivateKeySigner>> {
+///
+/// Each takes as long as whoever made it wants a guess at the password to take, so they are opened on all
+/// cores, aside, and it is told how far that is.
+pub(crate) async fn load_all(dir: &Path, password: &str) -> Result<Vec<PrivateKeySigner>> {
     let cannot = || format!("cannot read the folder of keystores {}", dir.display());
     let mut files = vec![];
     for file in fs::read_dir(dir).wrap_err_with(cannot)? {
@@ -57,7 +67,23 @@ pub(crate) fn load_all(dir: &Path, password: &str) -> Result<Vec<PrivateKeySigne
     if files.is_empty() {
         bail!("there is no keystore in {}; make them with `cast wallet new`", dir.display());
     }
-    files.iter().map(|file| load(file, password)).collect()
+    files.sort_unstable();
+    let of = files.len();
+    let opening = files.into_iter().map(|file| {
+        let password = password.to_owned();
+        async move { spawn_blocking(move || load(&file, &password)).await? }
+    });
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut opening = stream::iter(opening).buffer_unordered(cores);
+    let (mut keys, mut said) = (Vec::with_capacity(of), Instant::now());
+    while let Some(key) = opening.next().await {
+        keys.push(key?);
+        if said.elapsed() >= EVERY {
+            info!(opened = keys.len(), of, "opening keystores");
+            said = Instant::now();
+        }
+    }
+    Ok(keys)
 }
 
 /// A folder of keystores that share one password, each named after its address; and of folders, one for

@@ -122,7 +122,7 @@ pub(crate) enum Unit {
 }
 
 /// How often progress is told where there is no bar.
-const EVERY: Duration = Duration::from_secs(5);
+pub(crate) const EVERY: Duration = Duration::from_secs(5);
 
 /// Progress of long work.
 #[derive(Debug)]

@@ -6,21 +6,23 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     providers::Provider,
     signers::SignerSync,
-    sol_types::SolCall,
 };
 use cofferdam_anchorer::Sender;
 use cofferdam_contracts::{
-    AuditAnchor, Chain,
+    Chain,
     account::Account,
     deployment::Deployment,
-    signing::{Nested, SetAnchorer, Verifier, domain, typed_data},
+    signing::{Nested, SetAnchorer, Verifier, domain},
 };
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::{AddTenant, SealSettings, Sequencer, Tenant};
 use eyre::{Result, bail, eyre};
 
-use crate::keys::{KeyRing, People};
+use crate::{
+    authority::Act,
+    keys::{KeyRing, People},
+};
 
 /// What each of a new tenant's people starts with: 10 ether.
 const ENDOWMENT: U256 = U256::from_limbs([10_000_000_000_000_000_000, 0, 0, 0]);
@@ -119,7 +121,7 @@ impl Registrar {
         let [owner, approver] = people.signatories()?;
         let signatures =
             [owner.sign_hash_sync(&nested.digest())?, approver.sign_hash_sync(&nested.digest())?];
-        let calldata = set_anchorer_signed(tenant.id, anchorer, deadline, nested.wrap(signatures));
+        let calldata = Act::SetAnchorer(message).relayed(nested.wrap(signatures));
         self.sender.send(chain.contract(), calldata).await?;
         Ok(())
     }
@@ -147,14 +149,12 @@ pub(crate) async fn authorisation(
 ) -> Result<Authorisation> {
     let nonce = chain.nonce_of(tenant).await?;
     let deadline = chain.head().await?.timestamp + 7 * 24 * VALID.as_secs();
-    let call = AuditAnchor::setAnchorerCall { tenantId: tenant.as_b256(), anchorer };
+    let act =
+        Act::SetAnchorer(SetAnchorer { tenantId: tenant.as_b256(), anchorer, nonce, deadline });
     Ok(Authorisation {
         to: chain.contract(),
-        calldata: call.abi_encode().into(),
-        typed_data: typed_data(
-            &domain(Verifier::AuditAnchor, chain.chain_id(), chain.contract()),
-            &SetAnchorer { tenantId: tenant.as_b256(), anchorer, nonce, deadline },
-        ),
+        calldata: act.direct(),
+        typed_data: act.typed_data(chain.chain_id(), chain.contract()),
         deadline,
     })
 }
@@ -171,17 +171,4 @@ pub(crate) struct Authorisation {
     pub(crate) typed_data: serde_json::Value,
     /// Until when, in seconds, a signature of the message is good.
     pub(crate) deadline: u64,
-}
-
-/// The calldata that relays a tenant's signature.
-pub(crate) fn set_anchorer_signed(
-    tenant: TenantId,
-    anchorer: Address,
-    deadline: u64,
-    signature: Bytes,
-) -> Bytes {
-    let tenant_id = tenant.as_b256();
-    AuditAnchor::setAnchorerSignedCall { tenantId: tenant_id, anchorer, deadline, signature }
-        .abi_encode()
-        .into()
 }

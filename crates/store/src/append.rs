@@ -1,15 +1,11 @@
 //! One append transaction: lock the head, recognise repeats, chain, insert, move the head.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use alloy_primitives::B256;
 use cofferdam_core::{
-    Commitment, EntryHash, FieldDigest, FieldName, MAX_ENTRIES, Seed, Seq, TenantId, Timestamp,
-    commitments, entry_digests, entry_hash, field_digests, salts,
+    Commitment, EntryHash, FieldDigest, FieldName, MAX_ENTRIES, Seed, Seq, TenantId, commitments,
+    entry_digests, entry_hash, field_digests, salts,
 };
 use futures::TryStreamExt;
 use rand::Rng;
@@ -188,8 +184,8 @@ pub(crate) async fn carry_out(
     let tenant = tx.tenant();
     let Plan { tags, mut answers, new } = plan;
     if !new.is_empty() {
-        // After the lock, so that the times of a tenant's entries follow their order.
-        let recorded_at = now()?.to_string();
+        // After the lock, so that the times of a tenant's entries follow their order while the clock does.
+        let recorded_at = tx.clock.now()?.to_string();
         let links = {
             let (group, at) = (group.clone(), recorded_at.clone());
             let chaining =
@@ -382,11 +378,4 @@ async fn advance(
     .await
     .map_err(StoreError::database("move the tenant's head"))?;
     Ok(())
-}
-
-fn now() -> Result<Timestamp> {
-    let out_of_range = || StoreError::OutOfRange { what: "the system clock" };
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| out_of_range())?;
-    let micros = i64::try_from(since.as_micros()).map_err(|_| out_of_range())?;
-    Timestamp::from_unix_micros(micros).map_err(|_| out_of_range())
 }

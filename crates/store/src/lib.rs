@@ -28,6 +28,7 @@
 
 mod append;
 mod appender;
+mod clock;
 mod deployment;
 mod enqueue;
 mod entry;

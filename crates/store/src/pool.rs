@@ -9,6 +9,7 @@ use sqlx::{
 
 use crate::{
     DatabaseUrl, Result, StoreError,
+    clock::Clock,
     row::{RowExt, bigint},
 };
 
@@ -38,6 +39,7 @@ impl Role {
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
     inner: Arc<Inner>,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,8 @@ impl Handle {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { inner: Arc::new(Inner { pool, chain_id, chain }) })
+        let inner = Arc::new(Inner { pool, chain_id, chain });
+        Ok(Self { inner, clock: Clock::default() })
     }
 
     /// A transaction that has the chain's scope and no tenant's.
@@ -100,6 +103,15 @@ impl Handle {
 
     pub(crate) fn chain_id(&self) -> u64 {
         self.inner.chain_id
+    }
+
+    /// The same connections, by another clock.
+    pub(crate) fn by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 

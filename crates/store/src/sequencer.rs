@@ -1,5 +1,7 @@
 //! The operator's table and the append door.
 
+use std::time::SystemTime;
+
 use alloy_primitives::{Address, B256};
 use cofferdam_core::{EntryHash, TenantId};
 use rand::Rng;
@@ -7,6 +9,7 @@ use sqlx::postgres::PgRow;
 
 use crate::{
     Appender, DatabaseUrl, Deployment, Result, SealSettings, StoreError, Tenant, TenantTx,
+    clock::Clock,
     deployment,
     pool::{Handle, Role},
     row::{RowExt, bigint},
@@ -40,6 +43,11 @@ impl Sequencer {
     /// Connects and checks the login.
     pub async fn connect(url: &DatabaseUrl, chain_id: u64) -> Result<Self> {
         Ok(Self { handle: Handle::connect(url, chain_id, Role::Sequencer).await? })
+    }
+
+    /// The same, recording entries at the times that `now` tells instead of this machine's clock.
+    pub fn recording_at(self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self { handle: self.handle.by(Clock::new(now)) }
     }
 
     /// Registers the contract that this chain's tenants are anchored in. The same again is fine.

@@ -16,6 +16,7 @@ use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
 use crate::{
     AnchoredAt, AnchoredEvent, Head, LogPosition, Result, SealSettings, SealedBatch, StoreError,
     StoredEntry,
+    clock::Clock,
     entry::EntryParts,
     lease::hold,
     pool::Handle,
@@ -65,6 +66,8 @@ pub struct TenantTx {
     chain_id: u64,
     /// The leader's epoch, which its writes hold.
     epoch: Option<i64>,
+    /// When entries are recorded.
+    pub(crate) clock: Clock,
 }
 
 impl TenantTx {
@@ -89,7 +92,8 @@ impl TenantTx {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::database("set the tenant's scope"))?;
-        Ok(Self { tx, tenant, chain: handle.chain(), chain_id: handle.chain_id(), epoch: None })
+        let (chain, chain_id, clock) = (handle.chain(), handle.chain_id(), handle.clock().clone());
+        Ok(Self { tx, tenant, chain, chain_id, epoch: None, clock })
     }
 
     /// The same, for a leader: its writes are refused once another one leads.

@@ -2,14 +2,16 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use cofferdam_core::{Address, B256};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    DatabaseUrl, Deployment, Reader, Sequencer, StoreError, check_admin, migrate,
+    DatabaseUrl, Deployment, Reader, Sealer, Sequencer, StoreError, check_admin, migrate,
 };
 use common::{CHAIN, connect, database};
 use futures::future::join_all;
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row, migrate::Migrator};
 
 /// How many there are.
 fn migrations() -> usize {
@@ -182,5 +184,98 @@ async fn one_contract_a_chain() {
     for chain in [0, u64::MAX] {
         let error = Reader::connect(&database.runtime, chain).await.expect_err("no such chain");
         assert!(matches!(error, StoreError::ChainId(of) if of == chain));
+    }
+}
+
+/// Takes a new database as far as this version; the server has the roles already.
+async fn at_version(database: &mut PgConnection, version: i64) {
+    let mut migrator: Migrator = sqlx::migrate!();
+    migrator.set_locking(false);
+    migrator.dangerous_set_table_name("cofferdam.migrations");
+    run(database, "SET ROLE cofferdam_owner".to_owned()).await;
+    migrator.run_direct(Some(version), database, false).await.expect("migrated");
+    run(database, "RESET ROLE".to_owned()).await;
+}
+
+/// 0011 keeps a sum of what is settled, and begins with what was before it, also before there were fees (0004).
+#[tokio::test]
+async fn what_was_settled_before_there_was_a_sum_is_in_it_to_the_wei() {
+    const OTHER: u64 = 8453;
+    let server = database().await;
+    let test = TestDatabase::new().await.expect("a Postgres");
+    let name = test.admin_url.path().trim_start_matches('/');
+    run(&mut server.raw(None).await, format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+    let mut old = connect(test.admin_url.as_str()).await;
+    run(&mut old, "CREATE SCHEMA cofferdam AUTHORIZATION cofferdam_owner".to_owned()).await;
+    // What each chain's settled transactions used and paid.
+    let mut sums = BTreeMap::from([(CHAIN, (0, 0)), (OTHER, (0, 0))]);
+    let mut add = |chain, gas: u64, fee: u128| {
+        let (all_gas, all_fee) = sums.entry(chain).or_insert((0, 0));
+        *all_gas += gas;
+        *all_fee += fee;
+    };
+
+    at_version(&mut old, 3).await;
+    for n in 1..=3 {
+        let (gas, price) = (n * 71_013, u128::from(n) * 3_000_000_007);
+        let sql = format!(
+            "INSERT INTO cofferdam.transactions (chain_id, tx_hash, nonce, items, outcome, block_number, \
+                 gas_used, effective_gas_price) \
+             VALUES ({CHAIN}, sha256('old {n}'), {n}, 1, 'included', {n}, {gas}, {price})"
+        );
+        run(&mut old, sql).await;
+        add(CHAIN, gas, u128::from(gas) * price);
+    }
+    // One that was never mined.
+    let sql = format!(
+        "INSERT INTO cofferdam.transactions (chain_id, tx_hash, nonce, items, outcome) \
+         VALUES ({CHAIN}, sha256('dropped'), 4, 1, 'dropped')"
+    );
+    run(&mut old, sql).await;
+
+    at_version(&mut old, 10).await;
+    // More than 64 bits hold, and no multiple of anything; those that are not settled are not in the sum.
+    let large = 40_000_000_000_000_000_000_000_000_000_001_u128;
+    for (n, chain, settled, fee) in
+        [(5, CHAIN, true, large), (6, CHAIN, false, 77), (7, OTHER, true, 345), (8, OTHER, true, 2)]
+    {
+        let gas = 100_000 + n;
+        let sql = format!(
+            "INSERT INTO cofferdam.transactions (chain_id, tx_hash, intent, sender, nonce, items, outcome, \
+                 block_number, gas_used, effective_gas_price, fee, l1_fee, operator_fee, settled) \
+             VALUES ({chain}, sha256('new {n}'), sha256('new {n}'), decode(repeat('07', 20), 'hex'), {n}, 1, \
+                 'included', {n}, {gas}, 3, {fee}, 40, 5, {settled})"
+        );
+        run(&mut old, sql).await;
+        if settled {
+            add(chain, gas, fee);
+        }
+    }
+    let known = format!("INSERT INTO cofferdam.finality VALUES ({CHAIN}, 9, 8, 7)");
+    run(&mut old, known).await;
+
+    let admin: DatabaseUrl = test.admin_url.as_str().parse().expect("a URL");
+    let runtime: DatabaseUrl = test.runtime_url.as_str().parse().expect("a URL");
+    let report = migrate(&admin, &runtime).await.expect("migrated");
+    assert_eq!((report.already, report.applied[0]), (10, 11));
+    let rows = sqlx::query(
+        "SELECT chain_id, head, safe, final, settled_gas, settled_fee::text FROM cofferdam.finality \
+         ORDER BY chain_id",
+    );
+    let rows = rows.fetch_all(&mut old).await.expect("read");
+    let found = rows.iter().map(|row| {
+        let number = |n| u64::try_from(row.get::<i64, _>(n)).expect("a number");
+        let fee: u128 = row.get::<String, _>(5).parse().expect("a number");
+        ((number(0), [number(1), number(2), number(3)]), (number(4), fee))
+    });
+    let expected = [((OTHER, [0; 3]), sums[&OTHER]), ((CHAIN, [9, 8, 7]), sums[&CHAIN])];
+    assert!(found.eq(expected), "{rows:?}");
+    // Whoever watches reads what the whole book says.
+    for (chain, open) in [(CHAIN, 77), (OTHER, 0)] {
+        let sealer = Sealer::connect(&runtime, chain).await.expect("a sealer");
+        let (vitals, totals) = (sealer.vitals().await, sealer.totals().await);
+        let (vitals, totals) = (vitals.expect("read"), totals.expect("read"));
+        assert_eq!(vitals.fee_wei, sums[&chain].1 + open);
+        assert_eq!((vitals.gas_used, vitals.fee_wei), (totals.gas_used, totals.fee_wei));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::{Duration, sleep};
 
 use super::world::{TENANTS, World, copy};
-use crate::support::run;
+use crate::support::{run, skip};
 
 #[tokio::test]
 async fn i8_a_database_that_restarts_is_waited_for() {
@@ -125,7 +125,7 @@ async fn i8_a_restore_that_lost_seals_and_no_entries_adopts_what_the_chain_has()
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts one, or says why it cannot.
+    /// Mounts one, or says why it cannot: the test is skipped then.
     fn mount(at: PathBuf, megabytes: usize) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let size = format!("size={megabytes}m,mode=0711");
@@ -135,11 +135,11 @@ impl Disk {
             Ok(output) if output.status.success() => Some(Self(at)),
             Ok(output) => {
                 let why = String::from_utf8_lossy(&output.stderr);
-                println!("skipped: no small disk can be mounted here: {}", why.trim());
+                skip(&format!("no small disk can be mounted here: {}", why.trim()));
                 None
             }
             Err(error) => {
-                println!("skipped: there is no mount: {error}");
+                skip(&format!("there is no mount: {error}"));
                 None
             }
         }

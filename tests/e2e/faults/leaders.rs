@@ -146,7 +146,7 @@ async fn i8_what_somebody_else_has_anchored_already_is_taken_as_anchored() {
 }
 
 /// Lets a tenant's authority name another anchorer.
-async fn set_anchorer(world: &World, name: &str, anchorer: Address) {
+pub(super) async fn set_anchorer(world: &World, name: &str, anchorer: Address) {
     let tenant = world.stack.tenant(name).await;
     let authority = tenant.authority();
     let call = AuditAnchor::setAnchorerCall { tenantId: tenant.as_b256(), anchorer };

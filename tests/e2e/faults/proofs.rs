@@ -180,11 +180,19 @@ async fn a_proof_is_kept_once_final_dropped_by_a_reorg_and_renewed_daily() {
     let keeper = Keeper::new(Chain::connect(&url, Expected::default()).await.unwrap(), 24 * HOUR);
     let now = SystemTime::now();
     let round = async |after: Duration| keeper.round(&sealer, now + after).await.unwrap();
+    let known_final = async |last_final: u64| {
+        let head = world.chain.head().await.unwrap().number;
+        let at = Finality { head, safe: (head + last_final) / 2, last_final };
+        sealer.set_finality(at).await.unwrap();
+    };
     let finish = async || {
         world.mine(FINAL).await;
-        let head = world.chain.head().await.unwrap().number;
-        let at = Finality { head, safe: head - FINAL / 2, last_final: head - FINAL };
-        sealer.set_finality(at).await.unwrap();
+        known_final(world.chain.head().await.unwrap().number - FINAL).await;
+    };
+    let reader = world.stack.reader().await;
+    let kept = async |name: &str| {
+        let mut tx = reader.tenant(world.stack.tenant(name).await).await.unwrap();
+        tx.kept_proof().await.unwrap()
     };
     let nothing = Kept::default();
     let taken = |taken| Kept { taken, ..nothing };
@@ -202,8 +210,20 @@ async fn a_proof_is_kept_once_final_dropped_by_a_reorg_and_renewed_daily() {
     world.ask("anvil_reorg", json!([1, []])).await;
     finish().await;
     assert_eq!(round(HOUR).await, Kept { dropped: 3, ..taken(3) });
-    finish().await;
+    // One block less than final is not final, and what is not final is not given out.
+    let at = world.chain.head().await.unwrap();
+    world.mine(FINAL).await;
+    known_final(at.number - 1).await;
+    assert_eq!(round(HOUR).await, nothing);
+    assert_eq!(kept("acme").await, None);
+    known_final(at.number).await;
+    // A node that does not have the block yet knows nothing against it.
+    world.rpc.play(|_| Some(Fault::Behind(FINAL + 1)));
+    assert_eq!(round(HOUR).await, nothing);
+    world.rpc.heal();
     assert_eq!(round(HOUR).await, Kept { settled: 3, ..nothing });
+    let (block, proof) = kept("acme").await.expect("a proof");
+    assert_eq!((block.number, block.hash, keccak256(&proof.header)), (at.number, at.hash, at.hash));
 
     // A day later whoever anchored something is due, and nobody else.
     let more = world.stack.file("more.ndjson", records("acme", 2..3));
@@ -212,13 +232,16 @@ async fn a_proof_is_kept_once_final_dropped_by_a_reorg_and_renewed_daily() {
         run(&mut world.cofferdam(command)).await.exits(0);
     }
     assert_eq!(round(24 * HOUR).await, nothing);
-    assert_eq!(round(26 * HOUR).await, taken(1));
+    // Of a block that lacks what is mirrored nothing is taken; nor soon again, but for a clock that is stepped back.
+    world.rpc.play(|_| Some(Fault::Behind(1)));
+    assert_eq!(round(26 * HOUR).await, Kept { failed: 1, ..nothing });
+    world.rpc.heal();
+    assert_eq!(round(26 * HOUR).await, nothing);
+    assert_eq!(round(26 * HOUR - HOUR / 2).await, taken(1));
     finish().await;
     assert_eq!(round(26 * HOUR).await, Kept { settled: 1, ..nothing });
-    let reader = world.stack.reader().await;
     for (name, batches) in TENANTS.into_iter().zip([2, 1, 1]) {
-        let mut tx = reader.tenant(world.stack.tenant(name).await).await.unwrap();
-        let (_, proof) = tx.kept_proof().await.unwrap().expect("a proof");
+        let (_, proof) = kept(name).await.expect("a proof");
         assert_eq!(proof.claimed_head().batches, batches, "{name}");
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Other,
     /// This is the answer.
     Answer(Value),
+    /// The node's answer, where it has one, after this was done to it.
+    Edited(fn(&mut Value)),
     /// The node refuses, with this code and word.
     Refusal(i64, &'static str),
     /// The node knows neither `safe` nor `finalized`.
@@ -173,6 +175,13 @@ impl Shared {
             Some(Fault::Pruned(blocks)) => self.pruned(blocks, &method, call).await,
             Some(Fault::Status(status)) => Reply::Status(status),
             Some(Fault::Answer(result)) => answer(&call, result),
+            Some(Fault::Edited(edit)) => match self.forward(0, &call).await {
+                Reply::Body(mut body) if body["result"].is_object() => {
+                    edit(&mut body["result"]);
+                    Reply::Body(body)
+                }
+                reply => reply,
+            },
             Some(Fault::Refusal(code, why)) => refusal(&call, code, why),
             Some(Fault::Tagless) => match call["params"][0].as_str() {
                 Some("safe" | "finalized") => refusal(&call, -32602, "unknown block tag"),

@@ -5,10 +5,10 @@ use alloy::{
     sol_types::SolCall,
 };
 use cofferdam_contracts::{
-    IMCPAgentRegistry, MCPAgentRegistry, PolicyRegistry, SmartAccount,
+    AuditAnchor, IMCPAgentRegistry, MCPAgentRegistry, PolicyRegistry, SmartAccount,
     signing::{
-        Extend, Grant, PublishPolicy, Revoke, RevokeAgent, RevokePolicy, Verifier, domain,
-        publication, typed_data,
+        Extend, Grant, PublishPolicy, Revoke, RevokeAgent, RevokePolicy, SetAnchorer, Verifier,
+        domain, publication, typed_data,
     },
 };
 use serde_json::Value;
@@ -22,6 +22,7 @@ pub(crate) enum Act {
     Extend(Extend),
     Revoke(Revoke),
     RevokeAgent(RevokeAgent),
+    SetAnchorer(SetAnchorer),
 }
 
 impl Act {
@@ -34,6 +35,7 @@ impl Act {
             Self::Extend(message) => message.tenantId,
             Self::Revoke(message) => message.tenantId,
             Self::RevokeAgent(message) => message.tenantId,
+            Self::SetAnchorer(message) => message.tenantId,
         };
         Address::from_word(tenant)
     }
@@ -47,12 +49,14 @@ impl Act {
             Self::Extend(message) => message.deadline,
             Self::Revoke(message) => message.deadline,
             Self::RevokeAgent(message) => message.deadline,
+            Self::SetAnchorer(message) => message.deadline,
         }
     }
 
     fn verifier(&self) -> Verifier {
         match self {
             Self::Publish(_) | Self::RevokePolicy(_) => Verifier::PolicyRegistry,
+            Self::SetAnchorer(_) => Verifier::AuditAnchor,
             _ => Verifier::MCPAgentRegistry,
         }
     }
@@ -67,6 +71,7 @@ impl Act {
             Self::Extend(message) => typed_data(domain, message),
             Self::Revoke(message) => typed_data(domain, message),
             Self::RevokeAgent(message) => typed_data(domain, message),
+            Self::SetAnchorer(message) => typed_data(domain, message),
         }
     }
 
@@ -100,6 +105,10 @@ impl Act {
             .abi_encode(),
             Self::RevokeAgent(m) => {
                 MCPAgentRegistry::revokeAgentCall { tenantId: m.tenantId, agent: m.agent }
+                    .abi_encode()
+            }
+            Self::SetAnchorer(m) => {
+                AuditAnchor::setAnchorerCall { tenantId: m.tenantId, anchorer: m.anchorer }
                     .abi_encode()
             }
         }
@@ -151,6 +160,13 @@ impl Act {
                 signature,
             }
             .abi_encode(),
+            Self::SetAnchorer(m) => AuditAnchor::setAnchorerSignedCall {
+                tenantId: m.tenantId,
+                anchorer: m.anchorer,
+                deadline: m.deadline,
+                signature,
+            }
+            .abi_encode(),
         }
         .into()
     }
@@ -158,7 +174,9 @@ impl Act {
     /// The SmartAccount's function that does it at once for owner or guardian; `None` for what widens.
     pub(crate) fn narrowing(&self) -> Option<Bytes> {
         let call = match self {
-            Self::Publish(_) | Self::Grant(_) | Self::Extend(_) => return None,
+            Self::Publish(_) | Self::Grant(_) | Self::Extend(_) | Self::SetAnchorer(_) => {
+                return None;
+            }
             Self::RevokePolicy(_) => SmartAccount::revokePolicyCall {}.abi_encode(),
             Self::Revoke(m) => {
                 SmartAccount::revokeGrantCall { agent: m.agent, capability: m.capability }

@@ -119,7 +119,7 @@ async fn check(args: &run::Args) -> Findings {
         1 => "1 tenant".into(),
         n => format!("{n} tenants"),
     });
-    let signing = args.daemon.anchorers.load();
+    let signing = args.daemon.anchorers.load().await;
     let signing =
         found.note("anchorers' keys", signing, |keys| format!("{keys:?} sign, and do not pay"));
     if let (Some(tenants), Some(key), Some(signing)) = (tenants, key, signing) {

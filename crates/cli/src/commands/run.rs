@@ -88,11 +88,11 @@ pub(crate) struct AnchorersArgs {
 }
 
 impl AnchorersArgs {
-    pub(crate) fn load(&self) -> Result<Anchorers> {
+    pub(crate) async fn load(&self) -> Result<Anchorers> {
         let (Some(dir), Some(password)) = (&self.anchorers, &self.anchorers_password_file) else {
             return Ok(Anchorers::default());
         };
-        Ok(Anchorers::new(keys::load_all(dir, &keys::password(password)?)?))
+        Ok(Anchorers::new(keys::load_all(dir, &keys::password(password)?).await?))
     }
 }
 
@@ -210,8 +210,13 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     if let Some(at) = args.watch.listen {
         info!(at = %watch.listen(at).await?, "listening");
     }
+    let opening = async {
+        // Once, and before anything that may be away.
+        let signing = args.daemon.anchorers.load().await?;
+        patiently(async || parts(&args, &signing).await).await
+    };
     let opened = tokio::select! {
-        opened = patiently(async || parts(&args).await) => Some(opened?),
+        opened = opening => Some(opened?),
         () = &mut interrupted => None,
     };
     if let Some((chain, anchorer, indexer, watched)) = opened {
@@ -229,12 +234,13 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// Everything that a daemon is made of.
-async fn parts(args: &Args) -> Result<(Chain, Anchorer, Indexer, Watched)> {
+async fn parts(args: &Args, signing: &Anchorers) -> Result<(Chain, Anchorer, Indexer, Watched)> {
     let Args { daemon: args, fallback, hint, .. } = args;
     let url = args.database.url()?;
     let (chain, others) = args.chain.connect_any(fallback.urls()?).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (anchorer, payer) = anchorer(&chain, &url, sealer, args).await?;
+    let anchorer = anchorer.signing(signing.clone());
     let indexer = index::indexer(&chain, &url, args.chain.deployment(), others).await?;
     let indexer = hint.give(indexer)?;
     let sealer = Sealer::watching(&url, chain.chain_id()).await?;
@@ -281,6 +287,7 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
     let (chain, url) = open(&args.chain, &args.database).await?;
     let sealer = Sealer::connect(&url, chain.chain_id()).await?;
     let (anchorer, _) = anchorer(&chain, &url, sealer, &args).await?;
+    let anchorer = anchorer.signing(args.anchorers.load().await?);
     if !once {
         anchorer.run(args.pace.poll(), until_interrupted()).await;
         output.say("stopped");
@@ -331,8 +338,7 @@ async fn anchorer(
     let payer = sender.address();
     let anchorer = Anchorer::new(sealer, sender, args.seal.policy());
     let registry = args.chain.deployment().policy_registry;
-    let anchorer = anchorer.chaining(sequencer).signing(args.anchorers.load()?);
-    let anchorer = anchorer.posting(args.post.policy()).publishing(registry);
+    let anchorer = anchorer.chaining(sequencer).posting(args.post.policy()).publishing(registry);
     let anchorer = anchorer.keeping(Duration::from_secs(args.post.prove_every));
     Ok((anchorer, payer))
 }

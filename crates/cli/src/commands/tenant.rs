@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use alloy::primitives::{Address, Bytes};
 use cofferdam_anchorer::Sender;
+use cofferdam_contracts::signing::SetAnchorer;
 use cofferdam_core::TenantId;
 use cofferdam_devnet::Anvil;
 use cofferdam_store::AddTenant;
@@ -11,10 +12,11 @@ use eyre::{Result, bail};
 use serde_json::json;
 
 use crate::{
+    authority::{Act, Authority},
     connect::{self, ChainArgs, DatabaseArgs, KeyArgs},
     keys::KeyRing,
     output::{Output, table},
-    register::{self, Registrar},
+    register::{self, Authorisation, Registrar},
 };
 
 mod set;
@@ -44,8 +46,8 @@ Examples:
                                                      elsewhere: prints what the tenant must give
 
 A tenant's id is its authority's address (a SmartAccount, a Safe, or a key), left-padded to 32 bytes.
-The authority lets the anchorer anchor for it, by a transaction that it pays, or by a signature that
-the operator relays and pays with `cofferdam tenant authorise`.")]
+The authority lets the anchorer anchor for it, by a transaction that it pays (a SmartAccount's people with
+`cofferdam account anchorer`), or by a signature that the operator relays and pays with `cofferdam tenant authorise`.")]
 struct AddArgs {
     /// The tenant's name, as records carry it
     name: String,
@@ -158,24 +160,58 @@ async fn add(args: AddArgs, output: &Output) -> Result<ExitCode> {
     let id = TenantId::from_authority(authority)?;
     let added = sequencer.add_tenant(&args.name, id).await? == AddTenant::Added;
     let needed = register::authorisation(&chain, id, anchorer).await?;
-    let (name, rpc_hint) = (&args.name, "--rpc-url \"$RPC_URL\"");
-    let text = format!(
-        "{} {name} {id}\n\n\
-         The tenant must now let {anchorer} anchor for it, in one of two ways:\n\n\
-         1. It sends this transaction from {authority} and pays for it:\n\
-         \x20  cast send {rpc_hint} {} {}\n\n\
-         2. It signs this message until {} (seconds since 1970), and you relay it and pay:\n\
-         \x20  cast wallet sign --data '{}'\n\
-         \x20  cofferdam tenant authorise {name:?} --deadline {} --signature SIGNATURE",
-        if added { "added" } else { "already there:" },
-        needed.to,
-        needed.calldata,
-        needed.deadline,
-        needed.typed_data,
-        needed.deadline,
+    let name = &args.name;
+    let kind = Authority::at(&chain, &args.chain.deployment(), authority).await?;
+    let relaying = format!(
+        "It signs this message until {} (seconds since 1970), and you relay it and pay",
+        needed.deadline
     );
+    let relay = format!(
+        "cofferdam tenant authorise {name:?} --deadline {} --signature SIGNATURE",
+        needed.deadline
+    );
+    let Authorisation { to, calldata, typed_data, .. } = &needed;
+    let (kind, how) = match kind {
+        Authority::Account(_) => (
+            "account",
+            format!(
+                ": it is a SmartAccount, and its owner and one of its gates do that together:\n\n\
+                 \x20  cofferdam account anchorer {anchorer} --account {authority} \\\n\
+                 \x20      --keystore OWNER --password-file FILE \\\n\
+                 \x20      --cosigner-keystore GATE --cosigner-password-file FILE"
+            ),
+        ),
+        Authority::Key => (
+            "key",
+            format!(
+                ", in one of two ways:\n\n\
+                 1. It sends this transaction from {authority} and pays for it:\n\
+                 \x20  cast send --rpc-url \"$RPC_URL\" {to} {calldata}\n\n\
+                 2. {relaying}:\n\
+                 \x20  cast wallet sign --data '{typed_data}'\n\
+                 \x20  {relay}\n\n\
+                 There is no contract at {authority}. If it is to be a SmartAccount, it is deployed first \
+                 (`cofferdam account deploy`); then ask again."
+            ),
+        ),
+        Authority::Wallet => (
+            "wallet",
+            format!(
+                ", in one of two ways, in the way that its own app has for either:\n\n\
+                 1. It calls {to} with this data and pays for it:\n\
+                 \x20  {calldata}\n\n\
+                 2. {relaying}:\n\
+                 \x20  {typed_data}\n\
+                 \x20  {relay}"
+            ),
+        ),
+    };
+    let said = if added { "added" } else { "already there:" };
+    let text =
+        format!("{said} {name} {id}\n\nThe tenant must now let {anchorer} anchor for it{how}");
     let json = json!({
-        "name": name, "tenantId": id, "added": added, "anchorer": anchorer, "authorisation": needed,
+        "name": name, "tenantId": id, "added": added, "anchorer": anchorer, "authority": kind,
+        "authorisation": needed,
     });
     output.result(&json, text);
     Ok(ExitCode::SUCCESS)
@@ -188,8 +224,10 @@ async fn authorise(args: AuthoriseArgs, output: &Output) -> Result<ExitCode> {
     let key = args.key.load(chain.chain_id())?;
     let sender = Sender::new(chain, key);
     let anchorer = sender.address();
-    let calldata =
-        register::set_anchorer_signed(tenant.id, anchorer, args.deadline, args.signature);
+    let AuthoriseArgs { deadline, signature, .. } = args;
+    // The contract knows the nonce.
+    let message = SetAnchorer { tenantId: tenant.id.as_b256(), anchorer, nonce: 0, deadline };
+    let calldata = Act::SetAnchorer(message).relayed(signature);
     let receipt = sender.send(sender.chain().contract(), calldata).await?;
     output.result(
         &json!({ "tenantId": tenant.id, "anchorer": anchorer, "transaction": receipt.transaction_hash }),

@@ -1,6 +1,7 @@
 //! `cofferdam account`: a tenant's SmartAccount, by the keys of its people and agents.
 
 mod act;
+mod anchorer;
 mod calls;
 mod deploy;
 mod propose;
@@ -47,6 +48,7 @@ enum Command {
     Execute(act::ExecuteArgs),
     Freeze(act::FreezeArgs),
     Veto(act::VetoArgs),
+    Anchorer(anchorer::Args),
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
@@ -59,6 +61,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Execute(args) => act::execute(args, output).await?,
         Command::Freeze(args) => act::freeze(args, output).await?,
         Command::Veto(args) => act::veto(args, output).await?,
+        Command::Anchorer(args) => return anchorer::run(args, output).await,
     }
     Ok(ExitCode::SUCCESS)
 }
