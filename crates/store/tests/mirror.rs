@@ -21,6 +21,10 @@ async fn tenants(database: &Database, bytes: &[u8], count: usize) -> (Sealer, Mi
     )
 }
 
+async fn reader(database: &Database) -> Reader {
+    Reader::connect(&database.runtime, CHAIN).await.expect("a reader")
+}
+
 #[tokio::test]
 async fn batches_are_contiguous_and_never_pass_the_head() {
     let database = database().await;
@@ -119,7 +123,7 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
         .await
         .expect("applied");
 
-    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    let reader = reader(&database).await;
     let mut tx = reader.tenant(tenant(1)).await.expect("a transaction");
     let event = tx.anchored().await.expect("events")[0];
     assert_eq!(event, anchored(&one, 2, 1));
@@ -130,9 +134,9 @@ async fn events_confirm_what_was_sealed_and_a_rewind_takes_them_back() {
     assert_eq!(sealer.totals().await.expect("totals").anchored, 2);
 
     // A reorg above block 2 takes back what came after it, and nothing else.
-    let error = mirror.rewind(block(4), block(2)).await.expect_err("moved");
+    let error = mirror.rewind(&reader, block(4), block(2)).await.expect_err("moved");
     assert!(matches!(error, StoreError::CheckpointMoved { .. }));
-    mirror.rewind(block(5), block(2)).await.expect("rewound");
+    mirror.rewind(&reader, block(5), block(2)).await.expect("rewound");
     assert_eq!(mirror.checkpoint().await.expect("read"), Some(block(2)));
     assert_eq!(mirror.block_hash(3).await.expect("read"), None);
     assert_eq!(mirror.block_hash(2).await.expect("read"), Some(block(2).hash));
@@ -183,7 +187,7 @@ async fn i9_a_difference_halts_that_tenant_alone_and_is_an_incident_once() {
     let applied = apply(&mirror, None, block(1), &[], &events).await.expect("applied");
     assert_eq!(applied, Applied { mirrored: 4, anchored: 2, incidents: 2 });
     // Taken back and mirrored again, it is the same finding.
-    mirror.rewind(block(1), block(0)).await.expect("rewound");
+    mirror.rewind(&reader(&database).await, block(1), block(0)).await.expect("rewound");
     apply(&mirror, Some(block(0)), block(1), &[], &events).await.expect("applied again");
 
     let heads = sealer.heads().await.expect("heads");
@@ -224,7 +228,8 @@ async fn two_mirrors_never_apply_one_range_twice() {
         let backwards = apply(&mirror, Some(from), to, &[], &[]).await;
         assert_eq!(backwards.is_err(), to.number < from.number);
     }
-    let error = mirror.rewind(block(2), block(2)).await.expect_err("not back");
+    let error =
+        mirror.rewind(&reader(&database).await, block(2), block(2)).await.expect_err("not back");
     assert!(matches!(error, StoreError::BadMove { .. }));
 }
 
@@ -232,7 +237,7 @@ async fn two_mirrors_never_apply_one_range_twice() {
 async fn a_changed_byte_in_the_database_is_found_and_the_entry_named() {
     let database = database().await;
     tenants(&database, &[1], 3).await;
-    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    let reader = reader(&database).await;
     let mut raw = database.raw(None).await;
     for (change, fault) in [
         ("actor = actor || ' '", "entry 1: its fields"),
