@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::{
     faults::rpc::{Fault, Rpc},
+    operate::{free, get, metric},
     support::{CHAIN_ID, Stack, records, run, seed},
 };
 
@@ -203,6 +204,100 @@ async fn index_says_how_far_it_is_verifies_and_rebuilds() {
     assert_eq!((&rebuilt["events"], &rebuilt["incidents"]), (&verdict["rows"], &json!(0)));
     before.is_still(&stack.snapshot().await);
     assert_eq!(contents(&stack.runtime_url()).await, rows);
+}
+
+/// Mines empty blocks, and says which is the newest.
+async fn mine(stack: &Stack, blocks: u64) -> u64 {
+    let chain = stack.chain().await;
+    let blocks = json!([U256::from(blocks)]);
+    let _: Value = chain.provider().raw_request("anvil_mine".into(), blocks).await.unwrap();
+    chain.provider().get_block_number().await.unwrap()
+}
+
+#[tokio::test]
+async fn status_and_metrics_say_how_far_chain_and_mirror_are() {
+    let stack = Stack::with(&records("acme", 0..5)).await;
+    let before = mine(&stack, 0).await;
+    let head = mine(&stack, 100).await;
+    let status = async || stack.json("index status").await;
+    let behind = status().await;
+    assert_eq!((&behind["head"], &behind["block"]), (&json!(head), &json!(before)), "{behind}");
+    assert_eq!(behind["lag"], json!(head - before), "{behind}");
+    // What was not mirrored cannot be final here.
+    assert!(behind["final"].as_u64() <= Some(before), "{behind}");
+
+    let at = free().await;
+    let mut index = stack.cofferdam(&format!("index --poll 10 --listen {at}"));
+    let mut running = index.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let text = loop {
+        let text = get(&at, "/metrics").await.map(|it| it.1).unwrap_or_default();
+        if metric(&text, "cofferdam_index_mirrored") == Some(head as f64) {
+            break text;
+        }
+        assert!(running.try_wait().unwrap().is_none(), "it ended");
+        sleep(Duration::from_millis(20)).await;
+    };
+    for (name, value) in [
+        ("head", head),
+        ("safe", head - 32),
+        ("last_final", head - 64),
+        ("lag", 0),
+        ("logs", 0),
+        ("logs_per_second", 0),
+        ("refetches", 0),
+        ("reorgs", 0),
+        ("holes", 0),
+        ("incidents", 0),
+        ("unread", 0),
+    ] {
+        let found = metric(&text, &format!("cofferdam_index_{name}"));
+        assert_eq!(found, Some(value as f64), "{name} in\n{text}");
+    }
+    let expected = json!({
+        "block": head, "safe": head - 32, "final": head - 64, "head": head, "lag": 0,
+    });
+    // What is final is written after the blocks are.
+    while status().await != expected {
+        sleep(Duration::from_millis(20)).await;
+    }
+    running.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_daemon_with_a_long_way_to_go_says_how_it_gets_on() {
+    let stack = Stack::with(&records("acme", 0..5)).await;
+    run(&mut stack.cofferdam("index rebuild")).await.exits(0);
+    let head = mine(&stack, 800).await;
+    // Slow enough to be seen, range by range.
+    let slow = Rpc::start(vec![stack.anvil.rpc_url().clone()]).await;
+    let mut ranges = 8;
+    slow.play(move |method| {
+        if method == "eth_getLogs" && ranges > 0 {
+            ranges -= 1;
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        None
+    });
+    let log = stack.file("log", "");
+    let mut daemon = stack.cofferdam("run --poll 10 --log-json");
+    daemon.env("RPC_URL", slow.url().as_str()).stdout(Stdio::null());
+    let mut daemon = daemon.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let told = loop {
+        let lines = said();
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        if let Some(line) = lines.into_iter().find(|line| line["message"] == "a long way to go") {
+            break line;
+        }
+        assert!(daemon.try_wait().unwrap().is_none(), "it ended: {}", said());
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((&told["what"], &told["level"]), (&json!("blocks"), &json!("INFO")), "{told}");
+    assert!(told["of"].as_u64().is_some_and(|of| of > 500 && of <= head), "{told}");
+    for part in ["percent", "per_second", "left"] {
+        assert!(!told[part].is_null(), "{part} in {told}");
+    }
+    daemon.kill().await.unwrap();
 }
 
 #[tokio::test]

@@ -156,6 +156,23 @@ async fn settings_come_from_a_file_the_environment_and_the_command_line() {
     let mut status = shared.stack.cofferdam("status --json --settings");
     run(status.arg(&file).env_remove("DATABASE_URL")).await.exits(0);
 
+    // Where new blocks are heard of is tried, too, and its secrets are nobody's.
+    let mut socket = shared.stack.anvil.rpc_url().clone();
+    socket.set_scheme("ws").unwrap();
+    let found = run(&mut check(&[("RPC_WS_URL", socket.as_str())])).await.exits(0).json();
+    let told = &found["checks"][1];
+    assert_eq!((&told["what"], &told["good"]), (&"new blocks".into(), &true.into()), "{found}");
+    for (away, said) in [
+        ("ws://ann:s3cret@127.0.0.1:1/s3cret", "cannot subscribe to new blocks"),
+        ("wss://ann:s3cret@127.0.0.1:1/?key=s3cret", "cannot subscribe to new blocks"),
+        ("http://ann:s3cret@127.0.0.1:1/s3cret", "expected ws:// or wss://"),
+    ] {
+        let mut deaf = check(&[("RPC_WS_URL", away), ("COFFERDAM_LOG", "trace")]);
+        let deaf = run(&mut deaf).await.fails_saying(1, &["new blocks", said]);
+        assert!(!deaf.stdout.contains("s3cret"), "{}", deaf.stdout);
+        assert!(!deaf.stderr.contains("s3cret"), "{}", deaf.stderr);
+    }
+
     let typo = shared.stack.file("typo.toml", "seal-aeg = 5\n");
     let mut typed = shared.stack.cofferdam("run --settings");
     run(typed.arg(typo)).await.fails_saying(2, &["typo.toml", "\"seal-aeg\" is no setting"]);

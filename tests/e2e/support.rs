@@ -32,7 +32,15 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 pub(crate) const CHAIN_ID: u64 = Anvil::CHAIN_ID;
 
 /// Variables that would make the program use something else than what a test gives it.
-const INHERITED: [&str; 5] = ["RPC_URL", "DATABASE_URL", "CHAIN_ID", "ANVIL_PORT", "POSTGRES_PORT"];
+const INHERITED: [&str; 7] = [
+    "RPC_URL",
+    "RPC_FALLBACK_URLS",
+    "RPC_WS_URL",
+    "DATABASE_URL",
+    "CHAIN_ID",
+    "ANVIL_PORT",
+    "POSTGRES_PORT",
+];
 
 /// A folder that lasts as long as its test and that Postgres' own user may pass through.
 pub(crate) fn scratch() -> TempDir {
