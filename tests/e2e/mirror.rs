@@ -18,12 +18,12 @@ use cofferdam_store::{DatabaseUrl, Mirror, Reader, migrate};
 use futures::TryStreamExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     faults::rpc::{Fault, Rpc},
     operate::{free, get, metric},
-    support::{CHAIN_ID, Stack, records, run, seed},
+    support::{CHAIN_ID, LIMIT, Stack, records, run, seed},
 };
 
 /// Kills, unless `COFFERDAM_SOAK_KILLS` says how many.
@@ -229,14 +229,17 @@ async fn status_and_metrics_say_how_far_chain_and_mirror_are() {
     let at = free().await;
     let mut index = stack.cofferdam(&format!("index --poll 10 --listen {at}"));
     let mut running = index.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let text = loop {
-        let text = get(&at, "/metrics").await.map(|it| it.1).unwrap_or_default();
-        if metric(&text, "cofferdam_index_mirrored") == Some(head as f64) {
-            break text;
+    let mirrored = async {
+        loop {
+            let text = get(&at, "/metrics").await.map(|it| it.1).unwrap_or_default();
+            if metric(&text, "cofferdam_index_mirrored") == Some(head as f64) {
+                break text;
+            }
+            assert!(running.try_wait().unwrap().is_none(), "it ended");
+            sleep(Duration::from_millis(20)).await;
         }
-        assert!(running.try_wait().unwrap().is_none(), "it ended");
-        sleep(Duration::from_millis(20)).await;
     };
+    let text = timeout(LIMIT, mirrored).await.expect("it never came to the head");
     for (name, value) in [
         ("head", head),
         ("safe", head - 32),
@@ -257,9 +260,12 @@ async fn status_and_metrics_say_how_far_chain_and_mirror_are() {
         "block": head, "safe": head - 32, "final": head - 64, "head": head, "lag": 0,
     });
     // What is final is written after the blocks are.
-    while status().await != expected {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let written = async {
+        while status().await != expected {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, written).await.unwrap_or_else(|_| panic!("it never said {expected}"));
     running.kill().await.unwrap();
 }
 
@@ -283,15 +289,18 @@ async fn a_daemon_with_a_long_way_to_go_says_how_it_gets_on() {
     daemon.env("RPC_URL", slow.url().as_str()).stdout(Stdio::null());
     let mut daemon = daemon.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
     let said = || std::fs::read_to_string(&log).unwrap();
-    let told = loop {
-        let lines = said();
-        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(line) = lines.into_iter().find(|line| line["message"] == "a long way to go") {
-            break line;
+    let telling = async {
+        loop {
+            let lines = said();
+            let mut lines = lines.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+            if let Some(line) = lines.find(|line| line["message"] == "a long way to go") {
+                break line;
+            }
+            assert!(daemon.try_wait().unwrap().is_none(), "it ended: {}", said());
+            sleep(Duration::from_millis(20)).await;
         }
-        assert!(daemon.try_wait().unwrap().is_none(), "it ended: {}", said());
-        sleep(Duration::from_millis(20)).await;
     };
+    let told = timeout(LIMIT, telling).await.expect("it never says how far it is");
     assert_eq!((&told["what"], &told["level"]), (&json!("blocks"), &json!("INFO")), "{told}");
     assert!(told["of"].as_u64().is_some_and(|of| of > 500 && of <= head), "{told}");
     for part in ["percent", "per_second", "left"] {
