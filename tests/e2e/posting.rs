@@ -634,15 +634,15 @@ async fn i9_tenants_that_nobody_may_anchor_for_hold_up_no_other() {
         sequencer.appender().append(tenant, vec![entry]).await.unwrap();
     }
     let anchorer = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
-    assert_eq!(anchorer.round(true).await.unwrap().troubled.len(), 5);
+    assert_eq!(anchorer.round().await.unwrap().troubled.len(), 5);
     world.append("acme", 2..3).await;
-    let report = anchorer.round(true).await.unwrap();
+    let report = anchorer.round().await.unwrap();
     assert_eq!(report.posted.iter().map(|posted| posted.anchored).sum::<usize>(), 1);
     // Set aside, they are still reported.
     assert_eq!(report.troubled.len(), 5, "{report:?}");
     let fresh = world.anchorer(PostPolicy { in_flight: 1, max_items: 2, ..posting() });
     world.append("acme", 3..4).await;
-    let report = fresh.round(true).await.unwrap();
+    let report = fresh.round().await.unwrap();
     assert_eq!(report.posted.iter().map(|posted| posted.anchored).sum::<usize>(), 1);
 }
 

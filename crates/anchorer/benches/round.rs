@@ -155,7 +155,7 @@ async fn round(ground: &Ground, tenants: std::ops::Range<u64>) -> Cost {
     let gas = ground.sealer.totals().await.expect("summed up").gas_used;
     let start = Instant::now();
     loop {
-        match ground.anchorer.round(true).await {
+        match ground.anchorer.round().await {
             Ok(report) => break assert_eq!(report.troubled, []),
             // With so many that a round ends before them.
             Err(AnchorError::Waiting(_)) => {}

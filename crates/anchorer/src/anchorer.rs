@@ -145,21 +145,21 @@ impl Anchorer {
         self.pulse.clone()
     }
 
-    /// Seals what is due (everything when `flush` is set), posts what is sealed, and waits until it is
-    /// mined. A tenant in trouble is reported and never holds up the others.
-    pub async fn round(&self, flush: bool) -> Result<RoundReport, AnchorError> {
+    /// Seals whatever is unsealed, posts what is sealed, and waits until it is mined. A tenant in trouble is
+    /// reported and never holds up the others.
+    pub async fn round(&self) -> Result<RoundReport, AnchorError> {
         let lease = self.poster.policy.lease;
         let lead = Lead::await_free(&self.sealer, &self.holder, lease).await?;
-        let outcome = self.until_mined(&lead.sealer, flush).await;
+        let outcome = self.until_mined(&lead.sealer).await;
         lead.release().await;
         outcome
     }
 
-    async fn until_mined(&self, ledger: &Sealer, flush: bool) -> Result<RoundReport, AnchorError> {
+    async fn until_mined(&self, ledger: &Sealer) -> Result<RoundReport, AnchorError> {
         let start = Instant::now();
         let mut report = RoundReport::default();
         let mut pause = PAUSE.0;
-        let mut flush = flush;
+        let mut flush = true;
         loop {
             report.troubled.clear();
             let posted = report.posted.len();

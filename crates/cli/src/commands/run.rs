@@ -293,7 +293,7 @@ pub(crate) async fn anchor(args: AnchorArgs, output: &Output) -> Result<ExitCode
         output.say("stopped");
         return Ok(ExitCode::SUCCESS);
     }
-    let report = anchorer.round(true).await?;
+    let report = anchorer.round().await?;
     let anchored: usize = report.posted.iter().map(|posted| posted.anchored).sum();
     let published: usize = report.posted.iter().map(|posted| posted.published).sum();
     let gas: u64 = report.posted.iter().map(|posted| posted.gas_used).sum();

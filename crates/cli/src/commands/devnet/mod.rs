@@ -183,7 +183,7 @@ async fn job(args: Job, output: &Output) -> Result<Done> {
     let indexer = index::indexer(chain, url, Deployment::default(), vec![]).await?;
     let reader = Reader::connect(url, chain.chain_id()).await?;
     for _ in 0..ROUNDS {
-        let round = anchorer.round(true).await?;
+        let round = anchorer.round().await?;
         indexer.catch_up().await?;
         if round.sealed == 0 && round.posted.is_empty() {
             break;
