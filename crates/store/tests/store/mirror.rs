@@ -1,13 +1,11 @@
 //! Sealing, mirroring, reconciling and rewinding (I8, I9).
 
-mod common;
-
-use cofferdam_core::{B256, BatchIndex, EntryHash, Seq};
-use cofferdam_store::{Applied, Counters, Hole, Mirror, Reader, Sealer, StoreError};
-use common::{
+use crate::common::{
     CHAIN, Database, anchored, anchored_row, anchorer_row, apply, block, database, entries,
     position, tenant,
 };
+use cofferdam_core::{B256, BatchIndex, EntryHash, Seq};
+use cofferdam_store::{Applied, Counters, Hole, Mirror, Reader, Sealer, StoreError};
 
 async fn tenants(database: &Database, bytes: &[u8], count: usize) -> (Sealer, Mirror) {
     let sequencer = database.sequencer().await;

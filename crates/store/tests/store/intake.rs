@@ -1,16 +1,14 @@
 //! The enqueue door (I8): with the application's own transaction or not at all, in commit-consistent
 //! order, exactly once, and never in another tenant's way.
 
-mod common;
-
 use std::{future::Future, time::Duration};
 
+use crate::common::{CHAIN, Database, database, entries, entry, tenant};
 use cofferdam_core::{EntryHash, FieldName, Seq};
 use cofferdam_store::{
     Drained, IntakePosition, NewEntry, Reader, Sealer, Sequencer, StoreError, allow_enqueue,
     enqueue,
 };
-use common::{CHAIN, Database, database, entries, entry, tenant};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgTransaction, Row};
 
@@ -46,7 +44,7 @@ async fn world() -> World {
 
 impl World {
     async fn application(&self) -> PgConnection {
-        common::connect(&self.url).await
+        crate::common::connect(&self.url).await
     }
 
     async fn drain(&self) -> Drained {
@@ -254,7 +252,7 @@ async fn i7_a_session_of_one_tenant_cannot_enqueue_for_another() {
     drop(tx);
 
     // A login that nobody allowed is told so.
-    let mut stranger = common::connect(world.database.test.runtime_url.as_str()).await;
+    let mut stranger = crate::common::connect(world.database.test.runtime_url.as_str()).await;
     let mut tx = stranger.begin().await.expect("a transaction");
     let error = enqueue(&mut tx, CHAIN, tenant(1), &entries(0..1)).await.expect_err("a stranger");
     assert!(matches!(&error, StoreError::MayNotEnqueue(_)), "{error}");

@@ -1,13 +1,11 @@
 //! Every event as a row and back, and every counter under rewinds.
 
-mod common;
-
+use crate::common::{CHAIN, Database, apply, block, database, position, row, sample, tenant};
 use cofferdam_core::{
     Address, B256, TenantId,
     mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
 };
 use cofferdam_store::{Counters, Hole, Mirror, MirrorHead, Reader, StoreError};
-use common::{CHAIN, Database, apply, block, database, position, row, sample, tenant};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Executor, Row as _};
 use std::collections::BTreeSet;
@@ -203,7 +201,7 @@ async fn what_an_agent_gives_up_counts_for_both() {
 
 /// What a question returns, in the scope of a tenant, as the reader.
 async fn ask(database: &Database, of: TenantId, question: &str) -> Vec<String> {
-    let mut session = common::connect(database.test.runtime_url.as_str()).await;
+    let mut session = crate::common::connect(database.test.runtime_url.as_str()).await;
     let scope = format!(
         "SET ROLE cofferdam_reader; SET cofferdam.chain_id = '{CHAIN}'; SET cofferdam.tenant_id = '{}'",
         &of.to_string()[2..]

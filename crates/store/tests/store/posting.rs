@@ -1,17 +1,15 @@
 //! The lease, the ledger of transactions, and incidents (I8, I9).
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, lead, tenant,
+};
 use alloy_primitives::U256;
 use cofferdam_core::{Address, B256, Seq, TenantId};
 use cofferdam_store::{
     Attempt, Finality, Item, Leadership, Mined, Mirror, Outcome, Reader, SealedBatch, Sealer,
     Stages, StoreError,
-};
-use common::{
-    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, lead, tenant,
 };
 
 const LONG: Duration = Duration::from_secs(3600);

@@ -1,15 +1,13 @@
 //! The append door (I8): ordered, contiguous, idempotent, grouped, all or nothing.
 
-mod common;
-
 use std::collections::BTreeSet;
 
+use crate::common::{CHAIN, Database, database, entries, entry, tenant};
 use cofferdam_core::{EntryHash, FieldName, Seq};
 use cofferdam_store::{
     AddTenant, AppendError, Appended, DatabaseUrl, NewEntry, Reader, Sequencer, StoreError,
     StoredEntry,
 };
-use common::{CHAIN, Database, database, entries, entry, tenant};
 use futures::{StreamExt, TryStreamExt, future::join_all};
 
 async fn stored(database: &Database, byte: u8) -> Vec<StoredEntry> {

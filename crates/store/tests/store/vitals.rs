@@ -1,13 +1,11 @@
 //! What whoever watches a daemon is told, against rows that were made so.
 
-mod common;
-
 use std::time::Duration;
 
-use cofferdam_store::{Attempt, Finality, Item, Mirror, Sealer, Vitals};
-use common::{
+use crate::common::{
     CHAIN, anchored, anchored_row, apply, block, database, entries, lead, policy, tenant,
 };
+use cofferdam_store::{Attempt, Finality, Item, Mirror, Sealer, Vitals};
 use sqlx::AssertSqlSafe;
 
 const HOUR: Duration = Duration::from_secs(3_600);

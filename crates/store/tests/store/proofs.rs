@@ -1,14 +1,12 @@
 //! Which proofs of histories are due, and what becomes of those that were taken.
 
-mod common;
-
 use std::time::{Duration, SystemTime};
 
-use cofferdam_store::{Mirror, Reader, Sealer, StoreError};
-use common::{
+use crate::common::{
     CHAIN, Database, anchored, anchored_row, apply, block, database, entries, history_proof, lead,
     tenant,
 };
+use cofferdam_store::{Mirror, Reader, Sealer, StoreError};
 use sqlx::Row;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,17 +1,15 @@
 //! I7: a session scoped to one tenant can neither read, write, count nor infer another's rows, through
 //! any relation that the catalog knows, as any role that runs.
 
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::{
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, entry, history_proof,
+    lead, policy, position, sample, tenant,
+};
 use cofferdam_core::{Address, BatchIndex, Seq, mirror::MirrorTable};
 use cofferdam_store::{
     Attempt, Finality, Item, Mirror, Reader, Sealer, Sequencer, StoreError, allow_enqueue, enqueue,
-};
-use common::{
-    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, entry, history_proof,
-    lead, policy, position, sample, tenant,
 };
 use futures::StreamExt;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -25,7 +23,7 @@ async fn populated() -> Database {
     let database = database().await;
     // The daemon's login plays the application too.
     allow_enqueue(&database.admin, database.runtime.user()).await.expect("allowed");
-    let mut application = common::connect(database.test.runtime_url.as_str()).await;
+    let mut application = crate::common::connect(database.test.runtime_url.as_str()).await;
     for (chain, tenants) in [(CHAIN, &[1, 2][..]), (OTHER_CHAIN, &[1])] {
         let sequencer = Sequencer::connect(&database.runtime, chain).await.expect("a sequencer");
         let sealer = Sealer::connect(&database.runtime, chain).await.expect("a sealer");
@@ -110,7 +108,7 @@ async fn relations(raw: &mut PgConnection) -> Vec<Relation> {
 
 /// A session of the runtime login as one role, in a transaction that has the given scope.
 async fn session(database: &Database, role: &str, scope: Option<(u64, u8)>) -> PgConnection {
-    let mut session = common::connect(database.test.runtime_url.as_str()).await;
+    let mut session = crate::common::connect(database.test.runtime_url.as_str()).await;
     run(&mut session, &format!("SET ROLE {role}; BEGIN")).await.expect("the role");
     if let Some((chain, byte)) = scope {
         let scope = format!(

@@ -3,9 +3,7 @@
 //! Each rule is a query whose rows are violations. The second test adds one bad thing for each in a
 //! transaction that is rolled back, and wants to see it named.
 
-mod common;
-
-use common::database;
+use crate::common::database;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 /// Control tables: readable across tenants by the daemon. A closed list; everything else is tenant data.

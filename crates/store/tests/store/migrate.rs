@@ -1,15 +1,13 @@
 //! Setting databases up: again, at the same time, by an administrator who is no superuser.
 
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::{CHAIN, connect, database};
 use cofferdam_core::{Address, B256};
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
     DatabaseUrl, Deployment, Reader, Sealer, Sequencer, StoreError, check_admin, migrate,
 };
-use common::{CHAIN, connect, database};
 use futures::future::join_all;
 use sqlx::{AssertSqlSafe, PgConnection, Row, migrate::Migrator};
 

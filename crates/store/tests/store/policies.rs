@@ -1,7 +1,6 @@
 //! Policies that were handed in: kept once for each version, met by what is mirrored, and given up in order.
 
-mod common;
-
+use crate::common::{CHAIN, apply, block, database, lead, policy, position, row, tenant};
 use cofferdam_core::{
     Address, TenantId,
     mirror::{Row, Value},
@@ -9,7 +8,6 @@ use cofferdam_core::{
 use cofferdam_store::{
     Finality, Mirror, PolicyStage, Reader, Sealer, Sequencer, StoreError, Submission, SubmitPolicy,
 };
-use common::{CHAIN, apply, block, database, lead, policy, position, row, tenant};
 
 /// The event that publishes a policy, in a block of its own.
 fn published(policy: &Submission, block_number: u64) -> Row {
@@ -38,7 +36,7 @@ struct World {
 }
 
 impl World {
-    async fn with(tenants: &[u8]) -> (Self, common::Database) {
+    async fn with(tenants: &[u8]) -> (Self, crate::common::Database) {
         let database = database().await;
         let sequencer = database.sequencer().await;
         for &byte in tenants {

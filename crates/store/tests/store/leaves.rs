@@ -1,10 +1,8 @@
 //! Hashing again what is stored: whatever was changed is found, and named by its entry.
 
-mod common;
-
+use crate::common::{CHAIN, Database, database, entries, entry, tenant};
 use cofferdam_core::{FieldName, Seq};
 use cofferdam_store::{LeafFault, Leaves, Reader, SealPolicy, SealSettings, Sealer};
-use common::{CHAIN, Database, database, entries, entry, tenant};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
 

@@ -1,5 +1,4 @@
 //! What the store's tests share: a migrated database, and entries to put in it.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use cofferdam_core::{
     Address, B256, BatchTiles, BundleProof, EntryHash, FieldName, PolicyVersion, SlotProof,

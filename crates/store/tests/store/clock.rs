@@ -1,8 +1,6 @@
 //! A clock that is stepped back or ahead: what an entry says of its time is what the clock said, and order,
 //! chain and sealing do not depend on it (I8).
 
-mod common;
-
 use std::{
     ops::Range,
     sync::{
@@ -12,11 +10,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::common::{CHAIN, Database, database, entries, tenant};
 use cofferdam_core::{BatchTiles, EntryHash, FieldName, Seq, Timestamp};
 use cofferdam_store::{
     Appended, Reader, SealPolicy, Sealer, StoreError, StoredEntry, allow_enqueue, enqueue,
 };
-use common::{CHAIN, Database, database, entries, tenant};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, Row};
 

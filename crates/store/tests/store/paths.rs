@@ -1,13 +1,13 @@
 //! Paths from what was kept: those of whole trees, and none at all from what was changed.
 
-mod common;
-
+use crate::common::{
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, tenant,
+};
 use cofferdam_core::{
     AnchorRef, BatchCommitment, BatchIndex, BatchMerkle, EntryHash, Finality, HistoryMerkle,
     HistoryRef, Inclusion, Seq,
 };
 use cofferdam_store::{AnchoredEvent, LogPosition, Mirror, Reader, StoreError};
-use common::{CHAIN, Database, anchored, anchored_row, apply, block, database, entries, tenant};
 use futures::TryStreamExt;
 use sqlx::AssertSqlSafe;
 

@@ -1,12 +1,12 @@
 //! What is asked for by its key reads its own row and not all of the tenant's, though the planner has no
 //! statistics to go by.
 
-mod common;
-
+use crate::common::{
+    CHAIN, Database, anchored, anchored_row, apply, block, database, entries, tenant,
+};
 use alloy_primitives::U256;
 use cofferdam_core::{Address, B256, BatchIndex, Seq, TenantId};
 use cofferdam_store::{Attempt, Item, Mined, Mirror, Reader, Sealer, TenantTx};
-use common::{CHAIN, Database, anchored, anchored_row, apply, block, database, entries, tenant};
 use std::time::Duration;
 
 const BATCHES: usize = 12;
