@@ -188,11 +188,11 @@ impl Sealer {
             "SELECT ",
             submission_columns!(),
             ", EXISTS (SELECT FROM cofferdam.policy_postings p JOIN cofferdam.transactions t \
-                 ON t.chain_id = p.chain_id AND t.tx_hash = p.intent \
+                 ON t.chain_id = p.chain_id AND t.tx_hash = p.intent AND t.intent = p.intent \
                  WHERE p.tenant_id = s.tenant_id AND p.chain_id = s.chain_id AND p.version = s.version \
                      AND (p.published IS NULL OR p.published AND NOT t.settled)) AS under_way, \
              (SELECT count(p.gas) FROM cofferdam.policy_postings p JOIN cofferdam.transactions t \
-                 ON t.chain_id = p.chain_id AND t.tx_hash = p.intent \
+                 ON t.chain_id = p.chain_id AND t.tx_hash = p.intent AND t.intent = p.intent \
                  WHERE p.tenant_id = s.tenant_id AND p.chain_id = s.chain_id AND p.version = s.version \
                      AND NOT p.published AND t.sent_at >= s.submitted_at) AS reverted \
              FROM cofferdam.policy_submissions s \

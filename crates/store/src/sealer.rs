@@ -89,7 +89,8 @@ impl Sealer {
         passed: &[TenantId],
     ) -> Result<Vec<SealedBatch>> {
         // As `OFFSET 0` keeps them, the conditions are looked up for each batch: joined, the planner, which has
-        // no statistics, would compare each with each.
+        // no statistics, would compare each with each. An intent is the hash of its first attempt: said twice, so
+        // that whichever index is taken has all of its key.
         let passed: Vec<_> = passed.iter().map(|tenant| tenant.as_b256().0).collect();
         let mut tx = self.handle.begin().await?;
         let rows = sqlx::query(concat!(
@@ -105,7 +106,7 @@ impl Sealer {
                  AND NOT EXISTS (SELECT FROM cofferdam.postings p WHERE p.tenant_id = b.tenant_id \
                      AND p.chain_id = b.chain_id AND p.batch_index = b.batch_index AND p.anchored \
                      AND NOT (SELECT t.settled FROM cofferdam.transactions t \
-                         WHERE t.chain_id = p.chain_id AND t.tx_hash = p.intent) OFFSET 0) \
+                         WHERE t.chain_id = p.chain_id AND t.tx_hash = p.intent AND t.intent = p.intent) OFFSET 0) \
              ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.batch_index), \
                  b.sealed_at, b.tenant_id LIMIT $2"
         ))
