@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::primitives::{Address, B256};
-use cofferdam_contracts::Chain;
+use alloy::primitives::{Address, B256, KECCAK256_EMPTY};
+use cofferdam_contracts::{Chain, ChainError};
 use cofferdam_core::TenantId;
 use cofferdam_store::{Sealer, Sequencer, StoreError};
 use tokio::sync::{Mutex, watch};
@@ -282,7 +282,8 @@ impl Anchorer {
         self.poster.follow(ledger, finality).await
     }
 
-    /// Halts everything when the endpoint answers for another chain, or the contract's code changed.
+    /// Halts everything when the endpoint answers for another chain, or the contract's code changed. No code at
+    /// all is waited for: a contract does not end, but a node may lag, or be back before there was one.
     async fn same_chain(&self, ledger: &Sealer) -> Result<(), AnchorError> {
         let known = (self.chain().chain_id(), self.chain().code_hash());
         if self.chain().identity().await? == known {
@@ -296,6 +297,9 @@ impl Anchorer {
             }
             (_, hash) if hash != code_hash => {
                 let contract = self.chain().contract();
+                if code_hash == KECCAK256_EMPTY {
+                    return Err(ChainError::NoCode { contract, chain_id }.into());
+                }
                 let detail =
                     format!("the code at {contract} has hash {code_hash} instead of {hash}");
                 ("other-code", detail)

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use alloy::{
     contract::{CallBuilder, CallDecoder},
     eips::BlockNumberOrTag,
-    primitives::{Address, B256, Bytes, keccak256},
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::RpcClient,
@@ -179,7 +179,7 @@ impl Chain {
 
     /// Refuses an address without code.
     pub fn demand_code(self) -> Result<Self, ChainError> {
-        if self.code_hash == keccak256([]) {
+        if self.code_hash == KECCAK256_EMPTY {
             let (contract, chain_id) = (self.contract, self.chain_id);
             return Err(ChainError::NoCode { contract, chain_id });
         }
