@@ -123,22 +123,25 @@ mod lanes {
                 }
                 let Some(lane) = lane else { continue };
                 busy = true;
-                let mut padded = [0; RATE];
-                let block = match lane.rest.split_first_chunk::<RATE>() {
+                match lane.rest.split_first_chunk::<RATE>() {
                     Some((block, rest)) => {
                         lane.rest = rest;
-                        block
+                        for (word, bytes) in states.iter_mut().zip(block.as_chunks().0) {
+                            word[at] ^= u64::from_le_bytes(*bytes);
+                        }
                     }
                     None => {
-                        padded[..lane.rest.len()].copy_from_slice(lane.rest);
-                        padded[lane.rest.len()] = 0x01;
-                        padded[RATE - 1] |= 0x80;
+                        let (words, end) = lane.rest.as_chunks();
+                        for (word, bytes) in states.iter_mut().zip(words) {
+                            word[at] ^= u64::from_le_bytes(*bytes);
+                        }
+                        // Padding begins with a one behind the last byte, and ends with one in the block's last bit.
+                        let end =
+                            end.iter().rev().fold(1, |word, byte| word << 8 | u64::from(*byte));
+                        states[words.len()][at] ^= end;
+                        states[RATE / 8 - 1][at] ^= 1 << 63;
                         lane.last = true;
-                        &padded
                     }
-                };
-                for (word, bytes) in states.iter_mut().zip(block.as_chunks().0) {
-                    word[at] ^= u64::from_le_bytes(*bytes);
                 }
             }
             if !busy {
