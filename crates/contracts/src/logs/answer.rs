@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use alloy::primitives::{Address, B256, hex};
-use memchr::memchr;
+use memchr::{arch::all::memchr::One as Near, memchr};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::StreamDeserializer;
 
@@ -199,7 +199,7 @@ fn is_at_end(error: &serde_json::Error, text: &[u8]) -> bool {
 
 /// Where the next quote is, which is near.
 fn in_short(text: &[u8]) -> Option<usize> {
-    text.iter().position(|byte| *byte == b'"')
+    Near::new(b'"').find(text)
 }
 
 /// A place in a JSON text. Whatever it reads is there as a whole, or nothing is.
