@@ -1,8 +1,8 @@
 //! How fast the mirror is, beside the download that it cannot be faster than: `script/bench index`.
 //!
 //! An Anvil with 100 events of our contracts in each of 2,000 blocks: batches of 500 tenants, grants and
-//! policies. A Postgres of its own, fsync on, row security on. In turns within one run, since a machine is
-//! not as fast every minute:
+//! policies (`--events N`: in as many blocks, up to 500 in each). A Postgres of its own, fsync on, row security
+//! on. In turns within one run, since a machine is not as fast every minute:
 //!
 //! - `eth_getLogs` of the whole chain by ranges of [`SPAN`] blocks, one after another over one connection,
 //!   decoded by the mirror's own decoder and thrown away;
@@ -38,9 +38,8 @@ use tokio::sync::watch;
 
 const CHAIN: u64 = Anvil::CHAIN_ID;
 const EVENTS: u64 = 200_000;
-/// Events of a block, of which so many are batches; the others are grants and policies.
-const PER_BLOCK: u64 = 100;
-const BATCHES: u64 = 90;
+/// Blocks that they are in, unless there are too many for that: a tenant has one batch in a block.
+const BLOCKS: u64 = 2_000;
 const TENANTS: u64 = 500;
 /// Blocks of a range of the bare download: what the mirror's own ranges come to.
 const SPAN: u64 = 64;
@@ -301,7 +300,10 @@ impl Filler {
     /// So many events: everybody's anchorer, then batches, grants and policies.
     async fn fill(&self, events: u64) -> Result<(), Failure> {
         let all: Vec<u64> = (0..TENANTS).collect();
-        for some in all.chunks(PER_BLOCK as usize) {
+        let per_block = (events / BLOCKS).clamp(10, TENANTS);
+        // Of ten events nine are batches; the others are grants and policies.
+        let batches = per_block / 10 * 9;
+        for some in all.chunks(per_block as usize) {
             let set = some.iter().map(|n| {
                 let of = tenant(*n);
                 let call = AuditAnchor::setAnchorerCall {
@@ -313,10 +315,10 @@ impl Filler {
             try_join_all(set).await?;
             self.mine().await?;
         }
-        for block in 0..(events - TENANTS) / PER_BLOCK {
-            let first = block * BATCHES % TENANTS;
-            self.anchor(first..first + BATCHES).await?;
-            let others = (0..PER_BLOCK - BATCHES).map(|n| self.govern(block * PER_BLOCK + n));
+        for block in 0..(events - TENANTS) / per_block {
+            let first = block * batches % TENANTS;
+            self.anchor(first..first + batches).await?;
+            let others = (0..per_block - batches).map(|n| self.govern(block * per_block + n));
             try_join_all(others).await?;
             self.mine().await?;
         }
