@@ -70,14 +70,16 @@ pub use lease::{Leader, Leadership};
 pub use leaves::{LeafFault, Leaves};
 pub use ledger::{Attempt, Intent, Item, Mined, Outcome};
 pub use migrate::{MigrateReport, allow_enqueue, check_admin, migrate};
-pub use mirror::{Applied, Counted, Counters, Hole, Mirror, MirrorHead, MirrorState};
+pub use mirror::{
+    Applied, Asset, Counted, Counters, DAY, Hole, Mirror, MirrorHead, MirrorState, Spending,
+};
 pub use policies::{PolicyStage, PolicyTerms, Submission, SubmitPolicy, WaitingPolicy};
 pub use progress::{Cost, Finality, Stages};
 pub use reader::Reader;
 pub use rules::Rules;
 pub use sealer::{Sealer, Totals};
 pub use sequencer::{AddTenant, Sequencer};
-pub use tamper::{Harm, Kept, flip_kept, flip_one_bit, harm_mirrored};
+pub use tamper::{Harm, Kept, SpendingHarm, flip_kept, flip_one_bit, harm_mirrored, harm_spending};
 pub use tenant_tx::TenantTx;
 pub use types::{
     AnchoredAt, AnchoredEvent, Checkpoint, Deployment, Head, SealPolicy, SealSettings, SealedBatch,

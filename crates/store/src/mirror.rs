@@ -19,9 +19,11 @@ mod heads;
 mod policies;
 mod read;
 mod reconcile;
+mod spending;
 mod state;
 
 pub use heads::{Counted, Counters, Hole, MirrorHead};
+pub use spending::{Asset, DAY, Spending};
 pub use state::MirrorState;
 
 /// Writes what the chain said, blind: it can read none of it back.
@@ -135,7 +137,7 @@ impl Mirror {
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        let gone = self.take_back(&mut tx, reader, ancestor.number).await?;
+        let gone = self.take_back(&mut tx, reader, ancestor.number, None).await?;
         let counted = Counters::default().count_in(&mut tx, self.handle.chain(), rows).await?;
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
@@ -213,13 +215,35 @@ impl Mirror {
         from: Checkpoint,
         to: Checkpoint,
     ) -> Result<Vec<B256>> {
+        self.back_to(reader, from, to, None).await
+    }
+
+    /// The same, to a block of this time that may be final. What was spent from its day on is read again, since
+    /// what is mirrored again may tell of other accounts and tokens.
+    pub async fn rewind_final(
+        &self,
+        reader: &Reader,
+        from: Checkpoint,
+        to: Checkpoint,
+        time: u64,
+    ) -> Result<Vec<B256>> {
+        self.back_to(reader, from, to, Some(time)).await
+    }
+
+    async fn back_to(
+        &self,
+        reader: &Reader,
+        from: Checkpoint,
+        to: Checkpoint,
+        time: Option<u64>,
+    ) -> Result<Vec<B256>> {
         if to.number >= from.number {
             let why = "a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        let gone = self.take_back(&mut tx, reader, to.number).await?;
+        let gone = self.take_back(&mut tx, reader, to.number, time).await?;
         tx.commit().await.map_err(StoreError::database("commit a rewind"))?;
         Ok(gone)
     }
@@ -229,7 +253,7 @@ impl Mirror {
     pub async fn clear(&self, reader: &Reader, from: Checkpoint, to: Checkpoint) -> Result<()> {
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        self.take_back(&mut tx, reader, to.number).await?;
+        self.take_back(&mut tx, reader, to.number, Some(0)).await?;
         sqlx::query(
             "UPDATE cofferdam.mirror_heads SET batches = 0, entries = 0, peaks = '', \
                  history_lost = false, anchorers = 0, policies = 0, scopes = 0, agent_events = 0, \
@@ -242,15 +266,27 @@ impl Mirror {
         tx.commit().await.map_err(StoreError::database("commit an empty mirror"))
     }
 
-    /// Takes back whatever is mirrored above a block, and says whose it was.
+    /// Takes back whatever is mirrored above a block, and says whose it was. `time` is the block's, unless days
+    /// that are over end before it.
     async fn take_back(
         &self,
         tx: &mut Transaction<'static, Postgres>,
         reader: &Reader,
         above: u64,
+        time: Option<u64>,
     ) -> Result<Vec<B256>> {
         self.put_policies_back(tx, above).await?;
         let above = bigint(above, "block number")?;
+        let day = time.map(|time| bigint(time / DAY, "day")).transpose()?;
+        sqlx::query(
+            "UPDATE cofferdam.checkpoints SET rewinds = rewinds + 1, \
+                 spending_day = least(spending_day, $2) WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .bind(day)
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::database("put days back"))?;
         // Without statistics of columns, which no table here has, the planner takes an index that sums up
         // ranges of pages for useless.
         sqlx::query("SET LOCAL enable_seqscan = off")

@@ -134,6 +134,55 @@ pub async fn harm_mirrored(
     Ok(harmed.rows_affected() > 0)
 }
 
+/// What is done to what a tenant's account spent on the last day that it spent anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpendingHarm {
+    /// It was twice as much.
+    Double,
+    /// Nobody knows how much.
+    Hide,
+    /// As much on the day before.
+    Repeat,
+    /// Nothing.
+    Delete,
+}
+
+/// Changes what a tenant's account spent. Needs a superuser, as [`flip_one_bit`] does; nothing but a test calls it.
+pub async fn harm_spending(
+    admin: &DatabaseUrl,
+    chain_id: u64,
+    tenant: TenantId,
+    harm: SpendingHarm,
+) -> Result<bool> {
+    let last = "FROM cofferdam.spending WHERE tenant_id = $1 AND chain_id = $2";
+    let last_day = format!("tenant_id = $1 AND chain_id = $2 AND day = (SELECT max(day) {last})");
+    let sql = match harm {
+        SpendingHarm::Double => {
+            format!("UPDATE cofferdam.spending SET spent = 2 * spent WHERE {last_day}")
+        }
+        SpendingHarm::Hide => {
+            format!("UPDATE cofferdam.spending SET spent = NULL WHERE {last_day}")
+        }
+        SpendingHarm::Repeat => format!(
+            "INSERT INTO cofferdam.spending \
+                 (tenant_id, chain_id, day, token, spent, block_number, block_hash, block_time) \
+             SELECT tenant_id, chain_id, day - 1, token, spent, block_number, block_hash, block_time \
+             FROM cofferdam.spending WHERE {last_day}"
+        ),
+        SpendingHarm::Delete => format!("DELETE FROM cofferdam.spending WHERE {last_day}"),
+    };
+    let mut connection = connect(admin).await?;
+    // Made of this program's own words alone.
+    let harmed = sqlx::query(AssertSqlSafe(sql))
+        .bind(tenant.as_b256().as_slice())
+        .bind(bigint(chain_id, "chain id")?)
+        .execute(&mut connection)
+        .await
+        .map_err(StoreError::database("tamper with what was spent"))?;
+    connection.close().await.map_err(StoreError::database("disconnect"))?;
+    Ok(harmed.rows_affected() > 0)
+}
+
 async fn connect(admin: &DatabaseUrl) -> Result<PgConnection> {
     PgConnection::connect_with(admin.options())
         .await

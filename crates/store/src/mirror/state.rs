@@ -12,6 +12,10 @@ pub struct MirrorState {
     pub safe: Option<u64>,
     /// Up to which block it is final.
     pub last_final: Option<u64>,
+    /// The first UTC day, counted from 1970-01-01, of which it is not read yet what was spent.
+    pub spending_day: u64,
+    /// How often it was taken back.
+    pub rewinds: u64,
 }
 
 macro_rules! head_columns {
@@ -25,7 +29,7 @@ impl Mirror {
     pub async fn state(&self) -> Result<MirrorState> {
         let mut tx = self.handle.begin().await?;
         let row = sqlx::query(
-            "SELECT block_number, block_hash, safe_number, final_number \
+            "SELECT block_number, block_hash, safe_number, final_number, spending_day, rewinds \
              FROM cofferdam.checkpoints WHERE chain_id = $1",
         )
         .bind(self.handle.chain())
@@ -42,6 +46,8 @@ impl Mirror {
             }),
             safe: tag("safe_number")?,
             last_final: tag("final_number")?,
+            spending_day: row.number("spending_day")?,
+            rewinds: row.number("rewinds")?,
         })
     }
 

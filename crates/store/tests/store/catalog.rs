@@ -61,11 +61,14 @@ fn rules() -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            // What was spent on a day is from no event: it is what a block left in the account.
             "a view says of each row which event it is from, and how final",
             format!(
                 "SELECT {relation} FROM pg_class c WHERE {OURS} AND c.relkind = 'v' AND NOT ARRAY(\
                      SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid) \
-                     @> ARRAY['block_number', 'block_hash', 'block_time', 'tx_hash', 'log_index', 'finality']"
+                     @> (ARRAY['block_number', 'block_hash', 'block_time', 'finality'] \
+                     || CASE WHEN c.relname = 'spending_per_day' THEN '{{}}' \
+                         ELSE ARRAY['tx_hash', 'log_index'] END)"
             ),
         ),
         (
@@ -144,7 +147,7 @@ fn rules() -> Vec<(&'static str, String)> {
                  AND NOT (c.relname = 'kept_proofs' AND g.grantee = 'cofferdam_sealer'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable) \
                  AND NOT (c.relname IN ('anchored', 'anchorer_set', 'skipped', 'policies', 'scopes', \
-                         'described', 'account_events', 'mirror_heads') AND g.grantee = 'cofferdam_rewinder'::regrole \
+                         'described', 'account_events', 'spending', 'mirror_heads') AND g.grantee = 'cofferdam_rewinder'::regrole \
                      AND g.privilege_type = 'DELETE' AND NOT g.is_grantable)"
             ),
         ),

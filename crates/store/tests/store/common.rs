@@ -7,8 +7,9 @@ use cofferdam_core::{
 };
 use cofferdam_devnet::TestDatabase;
 use cofferdam_store::{
-    AnchoredEvent, Applied, Checkpoint, Counters, DatabaseUrl, Leadership, LogPosition, Mirror,
-    NewEntry, PolicyTerms, SealedBatch, Sealer, Sequencer, StoreError, Submission, migrate,
+    AnchoredEvent, Applied, Checkpoint, Counters, DAY, DatabaseUrl, Leadership, LogPosition,
+    Mirror, NewEntry, PolicyTerms, SealedBatch, Sealer, Sequencer, Spending, StoreError,
+    Submission, migrate,
 };
 use futures::TryStreamExt;
 
@@ -192,6 +193,18 @@ pub(crate) fn row(event: &str, tenant: TenantId, position: LogPosition, values: 
     let event = MirrorEvent::named(event).expect("an event");
     let time = 1_700_000_000 + position.block_number;
     Row { event, tenant: tenant.as_b256(), position, time, values }
+}
+
+/// What a tenant's account spent of a token on a day, which ends with the block of the day's number.
+pub(crate) fn spending(tenant: TenantId, day: u64, token: u8, spent: u128) -> Spending {
+    Spending {
+        tenant,
+        day,
+        token: Address::repeat_byte(token),
+        spent: (spent > 0).then_some(spent),
+        block: block(day),
+        time: DAY * day + 86_399,
+    }
 }
 
 impl Database {

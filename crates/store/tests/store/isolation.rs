@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::common::{
     CHAIN, Database, anchored, anchored_row, apply, block, database, entries, entry, history_proof,
-    lead, policy, position, sample, tenant,
+    lead, policy, position, sample, spending, tenant,
 };
 use cofferdam_core::{Address, BatchIndex, Seq, mirror::MirrorTable};
 use cofferdam_store::{
@@ -56,6 +56,10 @@ async fn populated() -> Database {
         }
         let blocks = [(5, block(5).hash)];
         apply(&mirror, None, block(5), &blocks, &events).await.expect("applied");
+        let spent: Vec<_> =
+            tenants.iter().map(|&byte| spending(tenant(byte), 1, 0xee, 7)).collect();
+        let state = mirror.state().await.expect("a state");
+        assert!(mirror.spend(&state, 2, &spent).await.expect("written"));
         let sealer = lead(&sealer).await;
         sealer.set_finality(Finality { head: 7, safe: 5, last_final: 3 }).await.expect("written");
         let attempt = Attempt { hash: block(7).hash, raw: vec![7].into(), max_fee: 2, tip: 1 };

@@ -1,11 +1,13 @@
 //! Every event as a row and back, and every counter under rewinds.
 
-use crate::common::{CHAIN, Database, apply, block, database, position, row, sample, tenant};
+use crate::common::{
+    CHAIN, Database, apply, block, database, position, row, sample, spending, tenant,
+};
 use cofferdam_core::{
     Address, B256, TenantId,
     mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
 };
-use cofferdam_store::{Counters, Hole, Mirror, MirrorHead, Reader, StoreError};
+use cofferdam_store::{Counters, DAY, Hole, Mirror, MirrorHead, Reader, Spending, StoreError};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Executor, Row as _};
 use std::collections::BTreeSet;
@@ -216,13 +218,14 @@ async fn ask(database: &Database, of: TenantId, question: &str) -> Vec<String> {
 async fn the_views_answer_what_an_auditor_asks() {
     /// A block's time is this and its number.
     const T: u64 = 1_700_000_000;
-    const VIEWS: [&str; 6] = [
+    const VIEWS: [&str; 7] = [
         "anchors",
         "current_anchors",
         "policies_in_force",
         "scopes_in_force",
         "account_roles",
         "spending_limits",
+        "spending_per_day",
     ];
     let database = database().await;
     let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
@@ -286,6 +289,22 @@ async fn the_views_answer_what_an_auditor_asks() {
     ];
     apply(&mirror, None, block(70), &[], &rows).await.expect("applied");
     mirror.settle(10, 5).await.expect("settled");
+    // The day that all of it is on, and the next.
+    let day = T / DAY;
+    let spent = [(day, 0xee, 3), (day, 0, 4), (day + 1, 0, 0)];
+    let spent = spent.map(|(day, token, spent)| Spending {
+        block: block(66),
+        ..spending(of, day, token, spent)
+    });
+    let state = mirror.state().await.expect("a state");
+    assert!(mirror.spend(&state, day + 2, &spent).await.expect("written"));
+    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    let mut tx = reader.tenant(of).await.expect("a transaction");
+    assert_eq!(tx.spending().await.expect("rows"), [spent[1], spent[0], spent[2]]);
+    let assets = tx.assets().await.expect("assets");
+    let assets: Vec<_> = assets.iter().map(|it| (it.token[0], it.since, it.time - T)).collect();
+    assert_eq!(assets, [(0, 6, 6), (0xee, 62, 62)], "also what is not listed any more");
+    drop(tx);
 
     let asked = async |question: &str| ask(&database, of, question).await;
     let anchors = "batch_index, finality) FROM cofferdam.anchors ORDER BY batch_index";
@@ -339,6 +358,16 @@ async fn the_views_answer_what_an_auditor_asks() {
     ];
     assert_eq!(asked(limits).await, expected);
 
+    // The token was not listed any more when the day ended, and a number that nobody could tell is none.
+    let spent = "day, substr(token::text, 1, 4), coalesce(spent::text, '?'), per_day, block_time, finality) \
+                 FROM cofferdam.spending_per_day ORDER BY day, token";
+    let expected = [
+        format!("2023-11-14 \\x00 4 9 {} latest", DAY * day + 86_399),
+        format!("2023-11-14 \\xee 3 {} latest", DAY * day + 86_399),
+        format!("2023-11-15 \\x00 ? 9 {} latest", DAY * day + 2 * 86_400 - 1),
+    ];
+    assert_eq!(asked(spent).await, expected);
+
     // Where each answer comes from, whether that may still go, and what ended it.
     let from = "block_number, block_time - 1700000000, log_index, finality";
     for (view, until, expected) in [
@@ -376,4 +405,35 @@ async fn the_views_answer_what_an_auditor_asks() {
         let all = format!("tenant_id) FROM cofferdam.{view}");
         assert!(ask(&database, tenant(2), &all).await.is_empty(), "{view} of another tenant");
     }
+}
+
+#[tokio::test]
+async fn a_day_is_written_once_and_taken_back_with_its_last_block() {
+    let database = database().await;
+    let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+    let reader = Reader::connect(&database.runtime, CHAIN).await.expect("a reader");
+    apply(&mirror, None, block(9), &[], &[]).await.expect("applied");
+    let day = |day| spending(tenant(1), day, 0xee, 7);
+    let days = async || {
+        let rows = reader.tenant(tenant(1)).await.expect("a transaction").spending().await;
+        let days: Vec<u64> = rows.expect("rows").iter().map(|row| row.day).collect();
+        (days, mirror.state().await.expect("a state").spending_day)
+    };
+    let state = mirror.state().await.expect("a state");
+    assert!(mirror.spend(&state, 5, &[day(3), day(4)]).await.expect("written"));
+    // Whoever comes second, with the same or another day, writes nothing.
+    assert!(!mirror.spend(&state, 5, &[day(3), day(4)]).await.expect("asked"));
+    assert!(!mirror.spend(&state, 6, &[day(5)]).await.expect("asked"));
+    assert_eq!(days().await, (vec![3, 4], 5));
+    // A reorg takes back no day, and what was found before it is not written after.
+    let state = mirror.state().await.expect("a state");
+    mirror.rewind(&reader, block(9), block(8)).await.expect("rewound");
+    assert!(!mirror.spend(&state, 6, &[day(5)]).await.expect("asked"));
+    assert_eq!(days().await, (vec![3, 4], 5));
+    let state = mirror.state().await.expect("a state");
+    assert!(mirror.spend(&state, 7, &[day(5), day(6)]).await.expect("written"));
+    mirror.rewind_final(&reader, block(8), block(5), 5 * DAY).await.expect("rewound");
+    assert_eq!(days().await, (vec![3, 4], 5));
+    mirror.clear(&reader, block(5), block(0)).await.expect("cleared");
+    assert_eq!(days().await, (vec![], 0));
 }
