@@ -337,7 +337,11 @@ async fn on_chain(
     Ok(found)
 }
 
-fn returned<C: SolCall>(endpoint: &Endpoint, answer: &Bytes) -> Result<C::Return, IndexError> {
+/// What a call returned.
+pub(crate) fn returned<C: SolCall>(
+    endpoint: &Endpoint,
+    answer: &Bytes,
+) -> Result<C::Return, IndexError> {
     C::abi_decode_returns(answer)
         .map_err(|error| endpoint.error("read a contract", Refusal::Nonsense, error))
 }

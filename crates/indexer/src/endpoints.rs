@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often all endpoints are tried before an error is told.
-const ROUNDS: u32 = 5;
+pub(crate) const ROUNDS: u32 = 5;
 
 /// All endpoints, of which one is asked first until it refuses.
 #[derive(Debug, Clone)]
@@ -136,6 +136,50 @@ impl Endpoints {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Asks each that does not rest, so many times, until one answers: for what can wait. None but those that say
+    /// so is left alone for it. That a state is forgotten is told only if all say so.
+    pub(crate) async fn ask_everybody<T, F>(
+        &self,
+        rounds: u32,
+        question: impl Fn(Arc<Endpoint>) -> F,
+    ) -> Result<T, IndexError>
+    where
+        F: Future<Output = Result<T, IndexError>>,
+    {
+        let what = "ask now";
+        let mut round = 0;
+        loop {
+            let first = self.first.load(Ordering::Relaxed);
+            let mut last = self.all[0].error(what, Refusal::Forgotten, "nobody was asked");
+            for n in 0..self.all.len() {
+                let endpoint = &self.all[(first + n) % self.all.len()];
+                let error = if endpoint.rest().until.is_some_and(|until| until > Instant::now()) {
+                    endpoint.error(what, Refusal::Away, "it refused, and is left alone for a while")
+                } else {
+                    match question(endpoint.clone()).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => error,
+                    }
+                };
+                if let IndexError::Endpoint(EndpointError {
+                    refusal: Refusal::TooMany(after),
+                    ..
+                }) = error
+                {
+                    endpoint.refuse(after);
+                }
+                if last.is_forgotten() {
+                    last = error;
+                }
+            }
+            round += 1;
+            if round >= rounds || last.is_forgotten() {
+                return Err(last);
+            }
+            tokio::time::sleep(SHORTEST_REST * (1 << round.min(6))).await;
         }
     }
 }

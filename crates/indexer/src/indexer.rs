@@ -10,7 +10,7 @@ use std::{
 };
 
 use cofferdam_contracts::{RpcUrl, WireError, deployment::Deployment};
-use cofferdam_store::{Applied, Checkpoint, Mirror, MirrorState, Reader, StoreError};
+use cofferdam_store::{Applied, Checkpoint, DAY, Mirror, MirrorState, Reader, StoreError};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -22,9 +22,11 @@ use crate::{
     Endpoints, Hints, IndexError, IndexMetrics,
     audit::Unchecked,
     blocks::{At, Link},
+    endpoints::ROUNDS,
     refusal::is_no_tag,
     repair::Missing,
     source::Source,
+    spending::Settled,
 };
 
 /// A pass is begun again this often when the chain, or another indexer, moved under it.
@@ -49,6 +51,8 @@ pub struct Indexer {
     primed: Arc<AtomicBool>,
     pub(crate) unchecked: Arc<Mutex<Unchecked>>,
     pub(crate) missing: Arc<Mutex<Missing>>,
+    /// By what a day was last found to be over that is not read.
+    pub(crate) settled: Arc<watch::Sender<Option<Settled>>>,
     /// Since when all endpoints stand below the mirror, and how long they may.
     lagging: Arc<Mutex<Option<Instant>>>,
     patience: Duration,
@@ -78,6 +82,8 @@ pub(crate) struct Tags {
     pub(crate) head: Link,
     pub(crate) safe: u64,
     pub(crate) last_final: u64,
+    /// The last final block, as it was told now.
+    final_block: Option<Link>,
 }
 
 impl Indexer {
@@ -90,7 +96,7 @@ impl Indexer {
         from_block: u64,
     ) -> Self {
         let source = Source::new(endpoints, deployment);
-        let (primed, unchecked, missing, lagging) = Default::default();
+        let (primed, unchecked, missing, lagging, settled) = Default::default();
         Self {
             mirror,
             reader,
@@ -100,6 +106,7 @@ impl Indexer {
             primed,
             unchecked,
             missing,
+            settled,
             lagging,
             patience: PATIENCE,
             hints: None,
@@ -130,10 +137,12 @@ impl Indexer {
 
     /// Mirrors up to the chain's present head, and checks what it touched against the contracts. An event that
     /// is missing is looked for everywhere; [`IndexError::Hole`] says that nobody had it, and that all the others
-    /// were checked.
+    /// were checked. Then reads what was spent on the days that are over.
     pub async fn catch_up(&self) -> Result<Progress, IndexError> {
         self.cleared();
-        self.keep_up().await
+        let done = self.keep_up().await;
+        self.read_days(ROUNDS, false).await;
+        done
     }
 
     /// The same, but what nobody had is not looked for again.
@@ -204,11 +213,12 @@ impl Indexer {
         // What a pass takes is no part of the wait for the next.
         let mut polls = tokio::time::interval(every.max(Duration::from_millis(1)));
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Listens until this ends.
-        let (heard, mut listening) = (Arc::new(Notify::new()), JoinSet::new());
+        // Until this ends.
+        let (heard, mut beside) = (Arc::new(Notify::new()), JoinSet::new());
         if let Some(hints) = self.hints.clone() {
-            listening.spawn(hints.listen(heard.clone()));
+            beside.spawn(hints.listen(heard.clone()));
         }
+        beside.spawn(self.clone().keep_reading_days());
         while !*stop.borrow() {
             tokio::select! {
                 _ = polls.tick() => {}
@@ -218,7 +228,10 @@ impl Indexer {
             }
             // Looking for what nobody had reads everything: not at every poll.
             let pass = match search_in {
-                0 => self.catch_up().await,
+                0 => {
+                    self.cleared();
+                    self.keep_up().await
+                }
                 _ => self.keep_up().await,
             };
             search_in = match &pass {
@@ -297,6 +310,10 @@ impl Indexer {
         if (state.safe, state.last_final) != (Some(safe), Some(last_final)) {
             self.mirror.settle(safe, last_final).await?;
         }
+        let is_over = |it: &Link| it.number <= last_final && it.time / DAY > state.spending_day;
+        if let Some(last_final) = tags.final_block.filter(is_over) {
+            self.settled.send_replace(Some(Settled { last_final, head: tags.head }));
+        }
         if state.checkpoint != Some(at) || self.is_unchecked() {
             progress.checked += self.audit(at).await?;
         }
@@ -353,7 +370,7 @@ impl Indexer {
             rows.extend(part.rows);
         }
         if to == ancestor || rows.len() > REPLAYED {
-            self.take_back(old, ancestor).await?;
+            self.suspect(self.mirror.rewind(&self.reader, old, ancestor).await?);
             return Ok(ancestor);
         }
         let touched = rows.clone();
@@ -366,15 +383,12 @@ impl Indexer {
         Ok(to)
     }
 
-    /// Takes back what is mirrored above a block.
-    pub(crate) async fn take_back(
-        &self,
-        from: Checkpoint,
-        to: Checkpoint,
-    ) -> Result<(), IndexError> {
+    /// Takes back what is mirrored above a block, which may be final.
+    pub(crate) async fn take_back(&self, from: Checkpoint, to: Link) -> Result<(), IndexError> {
         // Whoever became an account in what goes is none.
         self.primed.store(false, Ordering::Relaxed);
-        self.suspect(self.mirror.rewind(&self.reader, from, to).await?);
+        let gone = self.mirror.rewind_final(&self.reader, from, checkpoint(to), to.time).await?;
+        self.suspect(gone);
         Ok(())
     }
 
@@ -407,13 +421,15 @@ impl Indexer {
             let head = next().map_err(refused)?.ok_or_else(nothing)?;
             // A chain without these tags has nothing final; one that does not answer now may have.
             let tag = |said: Result<Option<Link>, WireError>| match said {
-                Ok(link) => Ok(link.map_or(0, |link| link.number)),
-                Err(error) if is_no_tag(&error) => Ok(0),
+                Ok(link) => Ok(link),
+                Err(error) if is_no_tag(&error) => Ok(None),
                 Err(error) => Err(refused(error)),
             };
-            let (safe, last_final) = (tag(next())?, tag(next())?.min(head.number));
+            let (safe, final_block) = (tag(next())?, tag(next())?);
+            let number = |link: Option<Link>| link.map_or(0, |link| link.number).min(head.number);
+            let last_final = number(final_block);
             let there = next().map_err(refused)?;
-            Ok((Tags { head, safe: safe.clamp(last_final, head.number), last_final }, there))
+            Ok((Tags { head, safe: number(safe).max(last_final), last_final, final_block }, there))
         });
         let (tags, there) = tags.await?;
         self.metrics.chain_is_at(tags.head.number);

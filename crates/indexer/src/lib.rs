@@ -17,6 +17,8 @@
 //!      └── one transaction each ◄─────────────────────────┘ ◄────────────────────────────────────┘
 //!
 //! caught up ──► counters and history peaks equal the contracts' at that very block? ──no──► read again
+//!     │
+//!     └───────► a UTC day is over, by final blocks? ──► what each account spent on it, beside all this
 //! ```
 //!
 //! # What an endpoint is believed
@@ -43,6 +45,7 @@ mod refusal;
 mod repair;
 mod source;
 mod span;
+mod spending;
 mod state;
 mod verify;
 
@@ -52,4 +55,4 @@ pub use hints::Hints;
 pub use indexer::{Indexer, Progress};
 pub use metrics::IndexMetrics;
 pub use refusal::{EndpointError, Refusal};
-pub use verify::{Difference, Unread, Verdict};
+pub use verify::{Difference, Unread, UnreadDays, Verdict};

@@ -14,7 +14,7 @@ use cofferdam_store::{AnchoredEvent, Checkpoint, StoreError};
 use futures::TryStreamExt;
 use tracing::{error, warn};
 
-use crate::{IndexError, IndexMetrics, Indexer, blocks::At, indexer::checkpoint};
+use crate::{IndexError, IndexMetrics, Indexer, blocks::At};
 
 /// What was last found missing, and how often.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Indexer {
                     let link = link.ok_or(IndexError::Moving { number: before })?;
                     warn!(%tenant, block = before, "events are missing, mirroring again from there");
                     self.missing().found += 1;
-                    return self.take_back(at, checkpoint(link)).await;
+                    return self.take_back(at, link).await;
                 }
                 endpoints.rotate();
             }

@@ -33,6 +33,10 @@ pub struct Verdict {
     pub downloaded: Option<u64>,
     /// What of the contracts' state could not be read, if anything: it was not compared.
     pub unread: Option<Unread>,
+    /// Days of which it was compared what accounts spent; `None` when only the contracts' present state was.
+    pub days: Option<u64>,
+    /// Those of which no endpoint told it.
+    pub unread_days: Option<UnreadDays>,
     /// The first difference, if there is any.
     pub difference: Option<Difference>,
 }
@@ -40,9 +44,9 @@ pub struct Verdict {
 impl Verdict {
     /// Whether mirror and chain agree; `None` if they may, and not everything was compared.
     pub fn agree(&self) -> Option<bool> {
-        match (&self.difference, &self.unread, self.block) {
-            (Some(_), ..) => Some(false),
-            (None, None, Some(_)) => Some(true),
+        match (&self.difference, self.block) {
+            (Some(_), _) => Some(false),
+            (None, Some(_)) if self.unread.is_none() && self.unread_days.is_none() => Some(true),
             _ => None,
         }
     }
@@ -57,6 +61,19 @@ pub struct Unread {
     pub tenant: B256,
     /// How many were not.
     pub tenants: u64,
+    /// Why not the first.
+    pub reason: String,
+}
+
+/// Days whose last state no endpoint told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadDays {
+    /// The first.
+    pub first: String,
+    /// Its last block.
+    pub block: u64,
+    /// How many.
+    pub days: u64,
     /// Why not the first.
     pub reason: String,
 }
@@ -124,8 +141,8 @@ impl Digest {
 
 impl Indexer {
     /// Recomputes every tenant's counters and history from its rows and compares them with the contracts'
-    /// storage at the mirror's block; with `full`, every row with a log that is downloaded again, and the hash
-    /// and time of its block with the block's header. Reports how far it is, in blocks, through `progress`.
+    /// storage at the mirror's block; with `full`, every row with a log that is downloaded again, the hash and
+    /// time of its block with the block's header, and what accounts spent with what they say of each day. Reports how far it is, in blocks, through `progress`.
     pub async fn verify(
         &self,
         full: bool,
@@ -167,6 +184,9 @@ impl Indexer {
                 format!("described: its rows as an agent are {counted}, its counter says {said}");
             count.verdict.difference = Some(Difference { tenant: *tenant, what });
             return Ok(count.verdict);
+        }
+        if full {
+            self.verify_days(&mut count.verdict).await?;
         }
         if self.mirror.checkpoint().await? != Some(at) {
             return Err(IndexError::Moving { number: at.number });

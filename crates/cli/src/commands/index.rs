@@ -294,12 +294,24 @@ async fn verify(args: &VerifyArgs, output: &Output) -> Result<ExitCode> {
     if let Some(downloaded) = verdict.downloaded {
         text += &format!(", {} logs downloaded", grouped(downloaded));
     }
+    if let Some(days) = verdict.days {
+        text += &format!(", what was spent on {}", counted(days, "day", "days"));
+    }
     if let Some(it) = &verdict.unread {
         text += &format!(
             "\nNOT COMPARED: {} at block {}, whose contracts' state could not be read, first {}: {}",
             counted(it.tenants, "tenant", "tenants"),
             grouped(it.block),
             it.tenant,
+            it.reason,
+        );
+    }
+    if let Some(it) = &verdict.unread_days {
+        text += &format!(
+            "\nNOT COMPARED: what was spent on {}, whose last state could not be read, first {} (block {}): {}",
+            counted(it.days, "day", "days"),
+            it.first,
+            grouped(it.block),
             it.reason,
         );
     }
@@ -311,11 +323,14 @@ async fn verify(args: &VerifyArgs, output: &Output) -> Result<ExitCode> {
     let unread = verdict.unread.as_ref().map(|it| {
         json!({ "block": it.block, "tenantId": it.tenant, "tenants": it.tenants, "reason": it.reason })
     });
+    let unread_days = verdict.unread_days.as_ref().map(
+        |it| json!({ "first": it.first, "block": it.block, "days": it.days, "reason": it.reason }),
+    );
     let difference = verdict.difference.as_ref();
     let json = json!({
         "agree": verdict.agree(), "block": verdict.block, "tenants": verdict.tenants,
         "compared": verdict.compared, "rows": verdict.rows, "downloaded": verdict.downloaded,
-        "unread": unread,
+        "unread": unread, "days": verdict.days, "unreadDays": unread_days,
         "difference": difference.map(|it| json!({ "tenantId": it.tenant, "what": it.what })),
     });
     output.result(&json, text);

@@ -205,6 +205,18 @@ impl Ground {
 
     /// An account of a factory, and an event of it after its creation.
     pub(crate) async fn account(&self, of: &Deployment, salt: u8) -> Address {
+        let account = self.new_account(of, salt).await;
+        self.freeze(account).await;
+        account
+    }
+
+    /// An event of an account.
+    pub(crate) async fn freeze(&self, account: Address) {
+        self.send(2, account, SmartAccount::freezeCall {}.abi_encode()).await;
+    }
+
+    /// An account of a factory.
+    pub(crate) async fn new_account(&self, of: &Deployment, salt: u8) -> Address {
         let configuration = Configuration {
             owner: self.people[1],
             guardian: self.people[2],
@@ -220,7 +232,6 @@ impl Ground {
             Account::address_of(&self.chain, of, &configuration).await.expect("an address");
         let create = configuration.create_calldata().expect("a configuration");
         self.send(0, of.smart_account_factory, create).await;
-        self.send(2, account, SmartAccount::freezeCall {}.abi_encode()).await;
         account
     }
 

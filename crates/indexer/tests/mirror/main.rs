@@ -7,6 +7,7 @@ mod liar;
 mod lies;
 mod reconcile;
 mod seams;
+mod spending;
 
 use cofferdam_contracts::{LogReader, deployment::Deployment};
 use cofferdam_core::mirror::{MirrorEvent, MirrorTable};
