@@ -3,4 +3,5 @@
 mod agents;
 mod commands;
 mod gates;
+mod spending;
 mod world;
