@@ -1,7 +1,7 @@
 //! How long a range is.
 
-/// The first range's length, in blocks.
-const FIRST_SPAN: u64 = 32;
+/// The first range's length, in blocks: not much, also where each is full of events.
+const FIRST_SPAN: u64 = 8;
 /// The longest range: what the more generous of the providers allow.
 const LONGEST_SPAN: u64 = 10_000;
 /// What was refused is taken to be one of so many parts more after each range that was sent.

@@ -44,6 +44,8 @@ const TENANTS: u64 = 3_000;
 const SECOND: u64 = 40;
 /// Few enough that to a planner without statistics any index is as good as another.
 const FEW: u64 = 150;
+/// Rows that may be read for a tenant: whoever reads all of a table reads ten times as many, for each.
+const HANDFUL: i64 = 15;
 
 fn crowded(n: u64) -> TenantId {
     TenantId::from_authority(Address::left_padding_from(&(n + 1).to_be_bytes())).expect("not zero")
@@ -74,12 +76,12 @@ async fn crowd(database: &Database, tenants: u64) {
     sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids).execute(&mut raw).await.expect("filled");
 }
 
-/// Demands that this reads at most so many rows for each of the tenants that it is about.
-async fn reads_each(database: &Database, rows: i64, doing: impl AsyncFnOnce()) {
+/// Demands that this reads no more than a handful of rows for each of the tenants that it is about.
+async fn reads_few(database: &Database, doing: impl AsyncFnOnce()) {
     let before = total(database).await;
     doing().await;
     let (read, of) = (total(database).await - before, SECOND as i64);
-    assert!((of..=of * rows).contains(&read), "{read} rows, for {of} tenants");
+    assert!((of..=of * HANDFUL).contains(&read), "{read} rows, for {of} tenants");
 }
 
 #[tokio::test]
@@ -95,7 +97,7 @@ async fn what_concerns_few_of(tenants: u64) {
     let sealer = async || Sealer::connect(&database.runtime, CHAIN).await.expect("a sealer");
 
     let mut waiting = vec![];
-    reads_each(&database, 4, async || {
+    reads_few(&database, async || {
         waiting = sealer().await.unanchored_batches(99, &[]).await.expect("listed");
     })
     .await;
@@ -116,7 +118,7 @@ async fn what_concerns_few_of(tenants: u64) {
         operator_fee: U256::ZERO,
         done: items.clone(),
     };
-    reads_each(&database, 10, async || {
+    reads_few(&database, async || {
         let sealer = sealer().await;
         let intent = sealer.record_intent(Address::ZERO, 0, &attempt, &items).await;
         let intent = intent.expect("recorded");
@@ -127,7 +129,7 @@ async fn what_concerns_few_of(tenants: u64) {
 
     let rows: Vec<_> =
         waiting.iter().zip(0..).map(|(batch, n)| anchored_row(anchored(batch, 2, n))).collect();
-    reads_each(&database, 9, async || {
+    reads_few(&database, async || {
         let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
         let applied = apply(&mirror, None, block(2), &[], &rows).await.expect("applied");
         assert_eq!((applied.anchored, applied.incidents), (SECOND, 0));
@@ -175,6 +177,10 @@ async fn a_key_reads_its_row_alone() {
         tx.tiles(&events[7].batch()).await.expect("read");
     })
     .await;
+    // Dead versions of the tenant's head are read too, as long as some transaction elsewhere on the server keeps them.
+    let mut raw = database.raw(None).await;
+    sqlx::raw_sql("VACUUM cofferdam.heads").execute(&mut raw).await.expect("vacuumed");
+    drop(raw);
     // What is appended again is found by its id, beside what the door itself reads.
     reads(&database, 3, async |_| {
         let appender = database.sequencer().await.appender();
