@@ -11,7 +11,6 @@ mod migrate;
 mod mirror;
 mod mirrored;
 mod paths;
-mod plans;
 mod policies;
 mod posting;
 mod proofs;
