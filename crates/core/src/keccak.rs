@@ -123,25 +123,18 @@ mod lanes {
                 }
                 let Some(lane) = lane else { continue };
                 busy = true;
-                match lane.rest.split_first_chunk::<RATE>() {
-                    Some((block, rest)) => {
-                        lane.rest = rest;
-                        for (word, bytes) in states.iter_mut().zip(block.as_chunks().0) {
-                            word[at] ^= u64::from_le_bytes(*bytes);
-                        }
-                    }
-                    None => {
-                        let (words, end) = lane.rest.as_chunks();
-                        for (word, bytes) in states.iter_mut().zip(words) {
-                            word[at] ^= u64::from_le_bytes(*bytes);
-                        }
-                        // Padding begins with a one behind the last byte, and ends with one in the block's last bit.
-                        let end =
-                            end.iter().rev().fold(1, |word, byte| word << 8 | u64::from(*byte));
-                        states[words.len()][at] ^= end;
-                        states[RATE / 8 - 1][at] ^= 1 << 63;
-                        lane.last = true;
-                    }
+                let (block, rest) = lane.rest.split_at(lane.rest.len().min(RATE));
+                let (words, end) = block.as_chunks();
+                for (word, bytes) in states.iter_mut().zip(words) {
+                    word[at] ^= u64::from_le_bytes(*bytes);
+                }
+                lane.rest = rest;
+                if block.len() < RATE {
+                    // Padding begins with a one behind the last byte, and ends with one in the block's last bit.
+                    let end = end.iter().rev().fold(1, |word, byte| word << 8 | u64::from(*byte));
+                    states[words.len()][at] ^= end;
+                    states[RATE / 8 - 1][at] ^= 1 << 63;
+                    lane.last = true;
                 }
             }
             if !busy {
