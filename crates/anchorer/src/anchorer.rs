@@ -295,11 +295,12 @@ impl Anchorer {
             (id, _) if id != chain_id => {
                 ("other-chain", format!("the endpoint serves chain {chain_id} instead of {id}"))
             }
+            _ if code_hash == KECCAK256_EMPTY => {
+                let contract = self.chain().contract();
+                return Err(ChainError::NoCode { contract, chain_id }.into());
+            }
             (_, hash) if hash != code_hash => {
                 let contract = self.chain().contract();
-                if code_hash == KECCAK256_EMPTY {
-                    return Err(ChainError::NoCode { contract, chain_id }.into());
-                }
                 let detail =
                     format!("the code at {contract} has hash {code_hash} instead of {hash}");
                 ("other-code", detail)
