@@ -122,16 +122,7 @@ pub async fn harm_mirrored(
         ),
         Harm::Delete => format!("DELETE FROM cofferdam.{table} WHERE {newest}"),
     };
-    let mut connection = connect(admin).await?;
-    // Made of this program's own names alone.
-    let harmed = sqlx::query(AssertSqlSafe(sql))
-        .bind(tenant.as_b256().as_slice())
-        .bind(bigint(chain_id, "chain id")?)
-        .execute(&mut connection)
-        .await
-        .map_err(StoreError::database("tamper with the mirror"))?;
-    connection.close().await.map_err(StoreError::database("disconnect"))?;
-    Ok(harmed.rows_affected() > 0)
+    tamper(admin, chain_id, tenant, sql).await
 }
 
 /// What is done to what a tenant's account spent on the last day that it spent anything.
@@ -171,6 +162,11 @@ pub async fn harm_spending(
         ),
         SpendingHarm::Delete => format!("DELETE FROM cofferdam.spending WHERE {last_day}"),
     };
+    tamper(admin, chain_id, tenant, sql).await
+}
+
+/// Does something to rows of the mirror, given the tenant and the chain; whether there were any.
+async fn tamper(admin: &DatabaseUrl, chain_id: u64, tenant: TenantId, sql: String) -> Result<bool> {
     let mut connection = connect(admin).await?;
     // Made of this program's own words alone.
     let harmed = sqlx::query(AssertSqlSafe(sql))
@@ -178,7 +174,7 @@ pub async fn harm_spending(
         .bind(bigint(chain_id, "chain id")?)
         .execute(&mut connection)
         .await
-        .map_err(StoreError::database("tamper with what was spent"))?;
+        .map_err(StoreError::database("tamper with the mirror"))?;
     connection.close().await.map_err(StoreError::database("disconnect"))?;
     Ok(harmed.rows_affected() > 0)
 }
