@@ -142,7 +142,8 @@ impl Digest {
 impl Indexer {
     /// Recomputes every tenant's counters and history from its rows and compares them with the contracts'
     /// storage at the mirror's block; with `full`, every row with a log that is downloaded again, the hash and
-    /// time of its block with the block's header, and what accounts spent with what they say of each day. Reports how far it is, in blocks, through `progress`.
+    /// time of its block with the block's header, and what accounts spent with what they say of each day. Reports
+    /// how far it is, in blocks, through `progress`.
     pub async fn verify(
         &self,
         full: bool,
