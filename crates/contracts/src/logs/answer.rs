@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use alloy::primitives::{Address, B256, hex};
-use memchr::{arch::all::memchr::One as Near, memchr};
+use memchr::memchr;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::StreamDeserializer;
 
@@ -46,7 +46,7 @@ pub(super) struct WireLog {
 pub struct LogsAnswer<'a> {
     reader: &'a LogReader,
     place: Place,
-    /// What was not read yet, and how long it must be to be tried again.
+    /// What was not read yet of earlier parts, and how long it must be to be tried again.
     rest: Vec<u8>,
     enough: usize,
     /// The log that is being read.
@@ -71,31 +71,50 @@ impl<'a> LogsAnswer<'a> {
     }
 
     /// Reads the next part of the text, wherever it ends.
-    pub fn read(&mut self, part: &[u8]) -> Result<(), ChainError> {
-        self.rest.extend_from_slice(part);
-        if self.rest.len() < self.enough {
-            return Ok(());
+    pub fn read(&mut self, mut part: &[u8]) -> Result<(), ChainError> {
+        // What an earlier part began is copied together with as much of this one as ends it, and no more.
+        while !self.rest.is_empty() {
+            let begun = self.rest.len();
+            let Some(more) = part.get(..self.enough.saturating_sub(begun)) else {
+                self.rest.extend_from_slice(part);
+                return Ok(());
+            };
+            self.rest.extend_from_slice(more);
+            let mut text = std::mem::take(&mut self.rest);
+            let read = self.steps(&text)?;
+            if read < begun {
+                part = &part[more.len()..];
+                text.drain(..read);
+            } else {
+                part = &part[read - begun..];
+                text.clear();
+            }
+            self.leave(text);
         }
-        let text = std::mem::take(&mut self.rest);
-        let mut cursor = Cursor { text: &text, at: 0 };
-        let stopped = loop {
+        let read = self.steps(part)?;
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.extend_from_slice(&part[read..]);
+        self.leave(rest);
+        Ok(())
+    }
+
+    /// Leaves what was not read for the next part.
+    fn leave(&mut self, rest: Vec<u8>) {
+        // Not again at each part, however small: that would take the square of a log's length.
+        self.enough = 2 * rest.len();
+        self.rest = rest;
+    }
+
+    /// Reads as much of a text as is there as a whole; returns how much that is.
+    fn steps(&mut self, text: &[u8]) -> Result<usize, ChainError> {
+        let mut cursor = Cursor { text, at: 0 };
+        loop {
             let start = cursor.at;
             match self.step(&mut cursor) {
                 Ok(place) => self.place = place,
-                Err(stop) => {
-                    cursor.at = start;
-                    break stop;
-                }
+                Err(Stop::End) => return Ok(start),
+                Err(Stop::Wrong(error)) => return Err(*error),
             }
-        };
-        let read = cursor.at;
-        self.rest = text;
-        self.rest.drain(..read);
-        // Not again at each part, however small: that would take the square of a log's length.
-        self.enough = 2 * self.rest.len();
-        match stopped {
-            Stop::End => Ok(()),
-            Stop::Wrong(error) => Err(*error),
         }
     }
 
@@ -197,9 +216,9 @@ fn is_at_end(error: &serde_json::Error, text: &[u8]) -> bool {
     (error.line(), error.column()) >= (lines, last_line.len())
 }
 
-/// Where the next quote is, which is near.
+/// Where the next quote is, which is near: sooner looked for byte by byte.
 fn in_short(text: &[u8]) -> Option<usize> {
-    Near::new(b'"').find(text)
+    text.iter().position(|byte| *byte == b'"')
 }
 
 /// A place in a JSON text. Whatever it reads is there as a whole, or nothing is.
@@ -344,7 +363,27 @@ impl<'a> Cursor<'a> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Stop>,
     ) -> Result<Option<T>, Stop> {
-        if self.peek()? == b'n' { self.value::<()>().map(|()| None) } else { read(self).map(Some) }
+        if self.peek()? == b'n' {
+            self.literal(b"null").map(|_| None)
+        } else {
+            read(self).map(Some)
+        }
+    }
+
+    fn truth(&mut self) -> Result<bool, Stop> {
+        match self.peek()? {
+            b't' => self.literal(b"true").map(|()| true),
+            _ => self.literal(b"false").map(|()| false),
+        }
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Result<(), Stop> {
+        match self.text.get(self.at..self.at + literal.len()) {
+            Some(text) if text == literal => self.at += literal.len(),
+            Some(_) => return self.wrong(&format_args!("no {}", literal.escape_ascii())),
+            None => return Err(Stop::End),
+        }
+        Ok(())
     }
 
     fn log(&mut self, log: &mut WireLog) -> Result<(), Stop> {
@@ -371,7 +410,8 @@ impl<'a> Cursor<'a> {
                 b"blockTimestamp" => log.block_timestamp = this.maybe(Self::number)?,
                 b"transactionHash" => log.transaction_hash = this.maybe(Self::word)?.map(B256::new),
                 b"logIndex" => log.log_index = this.maybe(Self::number)?,
-                b"removed" => log.removed = this.value()?,
+                b"transactionIndex" => drop(this.maybe(Self::number)?),
+                b"removed" => log.removed = this.truth()?,
                 _ => drop(this.value::<IgnoredAny>()?),
             }
             Ok(())
@@ -485,6 +525,9 @@ mod tests {
             answer(&good).replace("0x3", "0x"),
             answer(&good).replace("0x3", "0x10000000000000000"),
             answer(&good).replace("false", "\"false\""),
+            answer(&good).replace("false", "falsy"),
+            answer(&good).replace("false", "truth"),
+            answer(&good).replace("\"0x20\"", "nil."),
             answer(&good).replace("\"address\"", "\"addr\\u0065ss\""),
             answer(&good).replace("\"topics\"", "\"topic\""),
             answer(&good).replace("\"data\"", "\"dat\""),
