@@ -5,7 +5,7 @@
 //! so that nobody needs a second, raw copy. Events that share a counter share a [`MirrorTable`]: what the
 //! contract counts without gaps is a table whose key has none.
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U128, keccak256};
 
 use crate::TenantId;
 
@@ -85,8 +85,8 @@ pub enum Value {
     Address(Address),
     /// Of [`Abi::Int`].
     Int(u64),
-    /// Of [`Abi::Amount`].
-    Amount(u128),
+    /// Of [`Abi::Amount`]. As a u128 it would make every value as long again as that is aligned.
+    Amount(U128),
     /// Of [`Abi::Bool`].
     Bool(bool),
     /// Of [`Abi::Selector`].

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use alloy_primitives::U128;
 use cofferdam_core::{
     Address, B256, TenantId,
     mirror::{LogPosition, MirrorEvent, Row, Value},
@@ -195,10 +196,10 @@ fn row(n: u64, next: &mut [[u64; 3]]) -> Row {
             word(at / AGENTS % 16),
             int(1),
             int(u64::from(u32::MAX)),
-            Value::Amount(u128::from(n)),
+            Value::Amount(U128::from(n)),
             Value::Address(Address::ZERO),
             Value::Selector([0; 4]),
-            Value::Amount(0),
+            Value::Amount(U128::ZERO),
             int(time),
             int(at),
         ],

@@ -1,6 +1,6 @@
 //! Between a log's words and a row's values.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes, U128, U256};
 
 use super::{Abi, Member, MirrorEvent, Row, Value};
 
@@ -50,7 +50,7 @@ pub(super) fn decode(
     let heads = WORD * (1 + event.members.len() - expected);
     let (mut topics, mut words) = (topics[1..].iter(), data.chunks_exact(WORD));
     let (mut tenant, mut end) = (B256::ZERO, heads);
-    let mut values = Vec::with_capacity(event.members.len());
+    let mut values = Vec::with_capacity(event.members.len() - 1);
     for member in event.members {
         let word: B256 = if member.indexed {
             topics.next().copied().unwrap_or_default()
@@ -88,27 +88,30 @@ fn tail(data: &[u8], at: usize, abi: Abi) -> Option<&[u8]> {
 }
 
 fn number(word: &B256) -> Option<u64> {
-    let (high, low) = word.split_at(WORD - 8);
-    let low = u64::from_be_bytes(low.try_into().ok()?);
     // A bigint has a sign.
-    (high.iter().all(|byte| *byte == 0) && low <= i64::MAX as u64).then_some(low)
+    low(word).map(u64::from_be_bytes).filter(|number| *number <= i64::MAX as u64)
+}
+
+/// The last bytes of a word whose other bytes are all zero.
+fn low<const N: usize>(word: &B256) -> Option<[u8; N]> {
+    let (high, low) = word.split_last_chunk()?;
+    (*high == [0; WORD][N..]).then_some(*low)
 }
 
 fn value(member: &Member, word: B256) -> Option<Value> {
-    let zeros = |range: std::ops::Range<usize>| word[range].iter().all(|byte| *byte == 0);
     Some(match member.abi {
         Abi::Word => Value::Word(word),
-        Abi::Address => zeros(0..12).then(|| Value::Address(Address::from_word(word)))?,
+        Abi::Address => Value::Address(low(&word)?.into()),
         Abi::Int => Value::Int(number(&word)?),
-        // 104 bits
-        Abi::Amount => zeros(0..19).then(|| Value::Amount(U256::from_be_bytes(word.0).to()))?,
+        Abi::Amount => Value::Amount(U128::from_be_slice(&low::<{ 104 / 8 }>(&word)?)),
         Abi::Bool => match number(&word)? {
             0 => Value::Bool(false),
             1 => Value::Bool(true),
             _ => return None,
         },
         Abi::Selector => {
-            zeros(4..WORD).then(|| Value::Selector([word[0], word[1], word[2], word[3]]))?
+            let (selector, rest) = word.split_first_chunk()?;
+            (*rest == [0; WORD - 4]).then_some(Value::Selector(*selector))?
         }
         Abi::Tenant | Abi::Bytes | Abi::Words => return None,
     })
@@ -129,7 +132,7 @@ pub(super) fn encode(row: &Row) -> (Vec<B256>, Vec<u8>) {
                 Value::Word(word) => *word,
                 Value::Address(address) => address.into_word(),
                 Value::Int(number) => U256::from(*number).into(),
-                Value::Amount(amount) => U256::from(*amount).into(),
+                Value::Amount(amount) => amount.to::<U256>().into(),
                 Value::Bool(truth) => U256::from(u8::from(*truth)).into(),
                 Value::Selector(selector) => B256::right_padding_from(selector),
                 Value::Bytes(bytes) => {

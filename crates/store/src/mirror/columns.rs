@@ -159,7 +159,7 @@ impl Elements<'_> {
             Value::Word(word) => self.array(word.0),
             Value::Address(address) => self.array(address.into_array()),
             Value::Int(number) => self.int(*number),
-            Value::Amount(amount) => self.amount(*amount),
+            Value::Amount(amount) => self.amount(amount.to()),
             Value::Bool(truth) => self.array([u8::from(*truth)]),
             Value::Selector(selector) => self.array(*selector),
             Value::Bytes(bytes) => self.bytes(bytes),
@@ -293,15 +293,17 @@ pub(super) fn inserts(
     groups: &[Group<'_>],
     completed: &B256Map<Completed>,
 ) -> Result<Vec<Insert>> {
-    let mut inserts = vec![];
-    for table in MirrorTable::ALL {
-        let rows = groups.iter().flat_map(|(_, rows)| rows).copied();
-        let rows: Vec<_> = rows.filter(|row| row.event.table == table).collect();
-        if !rows.is_empty() {
-            inserts.push(Insert::new(Statement::of(table), chain, &rows, completed)?);
+    let mut of_tables = MirrorTable::ALL.map(|table| (table, vec![]));
+    for row in groups.iter().flat_map(|(_, rows)| rows) {
+        let of_table = of_tables.iter_mut().find(|(table, _)| *table == row.event.table);
+        if let Some((_, rows)) = of_table {
+            rows.push(*row);
         }
     }
-    Ok(inserts)
+    let of_tables = of_tables.iter().filter(|(_, rows)| !rows.is_empty());
+    of_tables
+        .map(|(table, rows)| Insert::new(Statement::of(*table), chain, rows, completed))
+        .collect()
 }
 
 impl Insert {

@@ -1,5 +1,6 @@
 //! What the store's tests share: a migrated database, and entries to put in it.
 
+use alloy_primitives::U128;
 use cofferdam_core::{
     Address, B256, BatchTiles, BundleProof, EntryHash, FieldName, PolicyVersion, SlotProof,
     TenantId,
@@ -151,7 +152,7 @@ pub(crate) fn sample(
         (_, Abi::Int) => Value::Int(u64::from(seed) << 24),
         (_, Abi::Word | Abi::Tenant) => Value::Word(B256::repeat_byte(seed)),
         (_, Abi::Address) => Value::Address(Address::repeat_byte(seed)),
-        (_, Abi::Amount) => Value::Amount(u128::from(seed) << 70),
+        (_, Abi::Amount) => Value::Amount(U128::from(seed) << 70),
         (_, Abi::Bool) => Value::Bool(n.is_multiple_of(2)),
         (_, Abi::Selector) => Value::Selector([seed; 4]),
         (_, Abi::Bytes) => Value::Bytes(vec![seed; usize::from(seed)].into()),

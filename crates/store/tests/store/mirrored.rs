@@ -3,6 +3,7 @@
 use crate::common::{
     CHAIN, Database, apply, block, database, position, row, sample, spending, tenant,
 };
+use alloy_primitives::U128;
 use cofferdam_core::{
     Address, B256, TenantId,
     mirror::{MIRRORED, MirrorEvent, MirrorTable, Row, Value},
@@ -241,14 +242,15 @@ async fn the_views_answer_what_an_auditor_asks() {
             vec![int(version), word(3), address(4), int(T + from), int(T + until), int(T + block)];
         row("PolicyPublished", of, position(block, 1), values)
     };
+    let amount = |wei: u64| Value::Amount(U128::from(wei));
     let grant = |n, agent, capability, block, until| {
-        let limits = [Value::Amount(5), address(0), Value::Selector([0; 4]), Value::Amount(0)];
+        let limits = [amount(5), address(0), Value::Selector([0; 4]), amount(0)];
         let window = [address(agent), word(capability), int(T), int(T + until)];
         let values = window.into_iter().chain(limits).chain([int(T + block), int(n)]).collect();
         row("Granted", of, position(block, 2), values)
     };
     let limit = |n, block, token, per_day| {
-        let values = vec![int(n), address(token), Value::Amount(1), Value::Amount(per_day)];
+        let values = vec![int(n), address(token), amount(1), amount(per_day)];
         row("LimitSet", of, position(block, 3), values)
     };
     let holder = |role: u8, byte| [[0; 11].as_slice(), &[role], &[byte; 20]].concat();
@@ -263,13 +265,7 @@ async fn the_views_answer_what_an_auditor_asks() {
             "Initialized",
             of,
             position(6, 3),
-            vec![
-                int(0),
-                Value::Amount(1),
-                Value::Amount(2),
-                int(3600),
-                Value::Bytes(holders.into()),
-            ],
+            vec![int(0), amount(1), amount(2), int(3600), Value::Bytes(holders.into())],
         ),
         batch(1, 10),
         // The second is not good at once; its successor revokes it.
