@@ -1,5 +1,7 @@
 //! Mirroring the chain: rows, reconciliation and checkpoint in one transaction.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256};
 use cofferdam_core::{
     History, TenantId,
@@ -22,6 +24,7 @@ mod reconcile;
 mod spending;
 mod state;
 
+use heads::Groups;
 pub use heads::{Counted, Counters, Hole, MirrorHead};
 pub use spending::{Asset, DAY, Spending};
 pub use state::MirrorState;
@@ -58,11 +61,7 @@ impl Mirror {
     /// The last block that is mirrored.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>> {
         let mut tx = self.handle.begin().await?;
-        self.stored(
-            &mut tx,
-            "SELECT block_number, block_hash FROM cofferdam.checkpoints WHERE chain_id = $1",
-        )
-        .await
+        self.stored(&mut tx).await
     }
 
     /// The hash under which a recent block is mirrored.
@@ -85,8 +84,13 @@ impl Mirror {
     /// A counter that does not go on where it was is a [`StoreError::Hole`]; after an error `counters` are of no
     /// use any more.
     pub async fn count(&self, counters: &mut Counters, rows: Vec<Row>) -> Result<Counted> {
-        let mut tx = self.handle.begin().await?;
-        counters.count_in(&mut tx, self.handle.chain(), rows).await
+        let (chain, rows) = (self.handle.chain(), Arc::new(rows));
+        let groups = Groups::of(&rows);
+        let unmet = counters.unmet(&groups);
+        if !unmet.is_empty() {
+            counters.meet(&mut self.handle.begin().await?, chain, &unmet).await?;
+        }
+        counters.count(chain, &rows, &groups)
     }
 
     /// Mirrors the blocks after `from` up to `to`, in one transaction: rows, counters, reconciliation of our
@@ -106,13 +110,10 @@ impl Mirror {
             let why = "a range goes forward; a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
-        let mut tx = self.handle.begin().await?;
-        if counted.is_followed {
-            sqlx::query("SET LOCAL synchronous_commit = off")
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::database("write ahead"))?;
-        }
+        let mut tx = match counted.is_followed {
+            true => self.handle.begin_ahead().await?,
+            false => self.handle.begin().await?,
+        };
         self.move_checkpoint(&mut tx, from, to).await?;
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit mirrored blocks"))?;
@@ -138,7 +139,10 @@ impl Mirror {
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
         let gone = self.take_back(&mut tx, reader, ancestor.number, None).await?;
-        let counted = Counters::default().count_in(&mut tx, self.handle.chain(), rows).await?;
+        let (chain, rows) = (self.handle.chain(), Arc::new(rows));
+        let (groups, mut counters) = (Groups::of(&rows), Counters::default());
+        counters.meet(&mut tx, chain, &counters.unmet(&groups)).await?;
+        let counted = counters.count(chain, &rows, &groups)?;
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
         Ok((applied, gone))
@@ -324,16 +328,14 @@ impl Mirror {
         gone.iter().map(|row| row.hash("tenant_id")).collect()
     }
 
-    async fn stored(
-        &self,
-        tx: &mut Transaction<'static, Postgres>,
-        sql: &'static str,
-    ) -> Result<Option<Checkpoint>> {
-        let row = sqlx::query(sql)
-            .bind(self.handle.chain())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(StoreError::database("read the checkpoint"))?;
+    async fn stored(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Option<Checkpoint>> {
+        let row = sqlx::query(
+            "SELECT block_number, block_hash FROM cofferdam.checkpoints WHERE chain_id = $1",
+        )
+        .bind(self.handle.chain())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(StoreError::database("read the checkpoint"))?;
         row.map(|row| {
             Ok(Checkpoint { number: row.number("block_number")?, hash: row.hash("block_hash")? })
         })
@@ -347,46 +349,36 @@ impl Mirror {
         from: Option<Checkpoint>,
         to: Checkpoint,
     ) -> Result<()> {
+        let chain = self.handle.chain();
         let number = bigint(to.number, "block number")?;
-        if from.is_none() {
+        let moving = match from {
             // The key holds back a second indexer that starts at the same moment.
-            let started = sqlx::query(
+            None => sqlx::query(
                 "INSERT INTO cofferdam.checkpoints (chain_id, block_number, block_hash) \
                  VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             )
-            .bind(self.handle.chain())
+            .bind(chain)
+            .bind(number)
+            .bind(to.hash.as_slice()),
+            // One that moves it at this moment is waited for.
+            Some(from) => sqlx::query(
+                "UPDATE cofferdam.checkpoints SET block_number = $2, block_hash = $3, \
+                     safe_number = CASE WHEN safe_number > $2 THEN $2 ELSE safe_number END, \
+                     final_number = CASE WHEN final_number > $2 THEN $2 ELSE final_number END \
+                 WHERE chain_id = $1 AND block_number = $4 AND block_hash = $5",
+            )
+            .bind(chain)
             .bind(number)
             .bind(to.hash.as_slice())
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::database("start the mirror"))?;
-            if started.rows_affected() == 1 {
-                return Ok(());
-            }
+            .bind(bigint(from.number, "block number")?)
+            .bind(from.hash.to_vec()),
+        };
+        let moved = moving.execute(&mut **tx).await;
+        let moved = moved.map_err(StoreError::database("move the checkpoint"))?;
+        if moved.rows_affected() == 1 {
+            return Ok(());
         }
-        let found = self
-            .stored(
-                tx,
-                "SELECT block_number, block_hash FROM cofferdam.checkpoints WHERE chain_id = $1 \
-                 FOR UPDATE",
-            )
-            .await?;
-        if found != from {
-            return Err(StoreError::CheckpointMoved { expected: from, found });
-        }
-        sqlx::query(
-            "UPDATE cofferdam.checkpoints SET block_number = $2, block_hash = $3, \
-                 safe_number = CASE WHEN safe_number > $2 THEN $2 ELSE safe_number END, \
-                 final_number = CASE WHEN final_number > $2 THEN $2 ELSE final_number END \
-             WHERE chain_id = $1",
-        )
-        .bind(self.handle.chain())
-        .bind(number)
-        .bind(to.hash.as_slice())
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::database("move the checkpoint"))?;
-        Ok(())
+        Err(StoreError::CheckpointMoved { expected: from, found: self.stored(tx).await? })
     }
 
     async fn insert_blocks(
@@ -399,6 +391,19 @@ impl Mirror {
         }
         let numbers = reconcile::numbers(blocks, |block| block.0, "block number")?;
         let hashes: Vec<&[u8]> = blocks.iter().map(|block| block.1.as_slice()).collect();
+        let inserted = sqlx::query(
+            "INSERT INTO cofferdam.blocks (chain_id, number, hash) \
+             SELECT $1, u.* FROM UNNEST($2::bigint[], $3::bytea[]) u ON CONFLICT DO NOTHING",
+        )
+        .bind(self.handle.chain())
+        .bind(&numbers)
+        .bind(&hashes)
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::database("insert block hashes"))?;
+        if inserted.rows_affected() == blocks.len() as u64 {
+            return Ok(());
+        }
         let other = sqlx::query(
             "SELECT b.number, b.hash AS stored, u.hash AS given FROM cofferdam.blocks b \
              JOIN UNNEST($2::bigint[], $3::bytea[]) AS u(number, hash) ON u.number = b.number \
@@ -410,23 +415,13 @@ impl Mirror {
         .fetch_optional(&mut **tx)
         .await
         .map_err(StoreError::database("compare block hashes"))?;
-        if let Some(row) = other {
-            return Err(StoreError::OtherBlock {
+        match other {
+            None => Ok(()),
+            Some(row) => Err(StoreError::OtherBlock {
                 number: row.number("number")?,
                 stored: row.hash("stored")?,
                 given: row.hash("given")?,
-            });
+            }),
         }
-        sqlx::query(
-            "INSERT INTO cofferdam.blocks (chain_id, number, hash) \
-             SELECT $1, u.* FROM UNNEST($2::bigint[], $3::bytea[]) u ON CONFLICT DO NOTHING",
-        )
-        .bind(self.handle.chain())
-        .bind(&numbers)
-        .bind(&hashes)
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::database("insert block hashes"))?;
-        Ok(())
     }
 }

@@ -136,8 +136,14 @@ impl Counters {
         self.heads.len()
     }
 
+    /// Whose of those that are touched were not met yet.
+    pub(super) fn unmet(&self, groups: &Groups<'_>) -> Vec<B256> {
+        let unmet = groups.touched.iter().filter(|tenant| !self.heads.contains_key(*tenant));
+        unmet.copied().collect()
+    }
+
     /// Reads those of tenants that were not met yet.
-    async fn read(
+    pub(super) async fn meet(
         &mut self,
         tx: &mut Transaction<'static, Postgres>,
         chain: i64,
@@ -163,15 +169,14 @@ impl Counters {
         Ok(())
     }
 
-    /// Counts rows, in the chain's order, which touch these tenants.
-    fn count(
+    /// Counts rows, in the chain's order, by their tenants, all of which were met.
+    pub(super) fn count(
         &mut self,
         chain: i64,
-        rows: &[Row],
-        groups: &[Group<'_>],
-        touched: &[B256],
-    ) -> Result<(Vec<Insert>, Vec<MirrorHead>)> {
-        for row in rows {
+        rows: &Arc<Vec<Row>>,
+        groups: &Groups<'_>,
+    ) -> Result<Counted> {
+        for row in rows.iter() {
             if let Some(head) = self.heads.get_mut(&row.tenant) {
                 head.advance(row)?;
             }
@@ -186,9 +191,11 @@ impl Counters {
                 })?;
             }
         }
-        let completed = self.grow(groups)?;
-        let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
-        Ok((columns::inserts(chain, groups, &completed)?, heads))
+        let completed = self.grow(&groups.rows)?;
+        let heads = groups.touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned());
+        let heads = heads.collect();
+        let inserts = columns::inserts(chain, &groups.rows, &completed)?;
+        Ok(Counted { rows: rows.clone(), inserts, heads, is_followed: false })
     }
 
     /// Lets the histories grow by the batches among these rows. Returns the nodes that they complete, of each
@@ -214,39 +221,30 @@ impl Counters {
         let completed = completed.map_err(|_| StoreError::Corrupt { column: "peaks" })?;
         Ok(tenants.into_iter().zip(completed).collect())
     }
-
-    /// Counts rows, in the chain's order, from where the counters stand in this transaction if they are of
-    /// tenants that were not met yet.
-    pub(super) async fn count_in(
-        &mut self,
-        tx: &mut Transaction<'static, Postgres>,
-        chain: i64,
-        rows: Vec<Row>,
-    ) -> Result<Counted> {
-        let groups = by_tenant(&rows);
-        let touched = touched(&groups);
-        let unmet = touched.iter().filter(|tenant| !self.heads.contains_key(*tenant));
-        let unmet: Vec<_> = unmet.copied().collect();
-        if !unmet.is_empty() {
-            self.read(tx, chain, &unmet).await?;
-        }
-        let (inserts, heads) = self.count(chain, &rows, &groups, &touched)?;
-        Ok(Counted { rows: rows.into(), inserts, heads, is_followed: false })
-    }
 }
 
 /// A tenant's rows, in the chain's order.
 pub(super) type Group<'a> = (B256, Vec<&'a Row>);
 
 /// Rows by tenant, so that those of one lie next to each other in the tables and their keys, too.
-fn by_tenant(rows: &[Row]) -> Vec<Group<'_>> {
-    let mut groups: B256Map<Vec<_>> = B256Map::default();
-    for row in rows {
-        groups.entry(row.tenant).or_default().push(row);
+#[derive(Debug)]
+pub(super) struct Groups<'a> {
+    rows: Vec<Group<'a>>,
+    /// Whose counters they move.
+    touched: Vec<B256>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn of(rows: &'a [Row]) -> Self {
+        let mut groups: B256Map<Vec<_>> = B256Map::default();
+        for row in rows {
+            groups.entry(row.tenant).or_default().push(row);
+        }
+        let mut rows: Vec<_> = groups.into_iter().collect();
+        rows.sort_unstable_by_key(|(tenant, _)| *tenant);
+        let touched = touched(&rows);
+        Self { rows, touched }
     }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_unstable_by_key(|(tenant, _)| *tenant);
-    groups
 }
 
 /// Whose counters some rows move.
