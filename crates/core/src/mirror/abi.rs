@@ -154,3 +154,90 @@ pub(super) fn encode(row: &Row) -> (Vec<B256>, Vec<u8>) {
     heads.append(&mut tails);
     (topics, heads)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::{LogPosition, MIRRORED};
+    use std::collections::BTreeSet;
+
+    /// A log of an event, whose members are all as long as they can be.
+    fn log(event: &'static MirrorEvent) -> (Vec<B256>, Vec<u8>) {
+        let value = |member: &Member| match member.abi {
+            Abi::Tenant | Abi::Word => Value::Word(B256::repeat_byte(0xee)),
+            Abi::Address => Value::Address([0xee; 20].into()),
+            Abi::Int => Value::Int(i64::MAX as u64),
+            Abi::Amount => Value::Amount((U128::ONE << 104) - U128::ONE),
+            Abi::Bool => Value::Bool(true),
+            Abi::Selector => Value::Selector([0xee; 4]),
+            Abi::Bytes => Value::Bytes(vec![0xee; 33].into()),
+            Abi::Words => Value::Bytes(vec![0xee; 64].into()),
+        };
+        let values = event.columns().map(value).collect();
+        let (block_hash, tx_hash) = (B256::ZERO, B256::ZERO);
+        let position = LogPosition { block_number: 1, block_hash, tx_hash, log_index: 1 };
+        let tenant = B256::repeat_byte(0xee);
+        encode(&Row { event, tenant, position, time: 1, values })
+    }
+
+    /// What a log is taken for, as a log again.
+    fn again(event: &'static MirrorEvent, topics: &[B256], data: &[u8]) -> Option<Vec<u8>> {
+        let (tenant, values) = decode(event, topics, data).ok()?;
+        let (block_hash, tx_hash) = (B256::ZERO, B256::ZERO);
+        let position = LogPosition { block_number: 1, block_hash, tx_hash, log_index: 1 };
+        let (topics, data) = encode(&Row { event, tenant, position, time: 1, values });
+        Some([topics.concat(), data].concat())
+    }
+
+    #[test]
+    fn whatever_is_taken_is_the_one_encoding_of_its_row() {
+        let mut taken = BTreeSet::new();
+        for event in MIRRORED {
+            let (topics, data) = log(event);
+            let whole = [topics.concat(), data].concat();
+            let parts = |log: &[u8]| {
+                let (words, data) = log.split_at(WORD * topics.len());
+                (words.chunks(WORD).map(B256::from_slice).collect::<Vec<_>>(), data.to_vec())
+            };
+            assert_eq!(again(event, &topics, &parts(&whole).1).as_ref(), Some(&whole));
+            // The first topic says which event it is.
+            for at in WORD..whole.len() {
+                for byte in [0, 1, 0x80, 0xff].into_iter().filter(|byte| *byte != whole[at]) {
+                    let mut other = whole.clone();
+                    other[at] = byte;
+                    let (topics, data) = parts(&other);
+                    match again(event, &topics, &data) {
+                        Some(again) => {
+                            assert_eq!(again, other, "{} at {at}", event.name);
+                            taken.insert((event.name, at));
+                        }
+                        None => continue,
+                    }
+                }
+            }
+            for end in topics.len() * WORD..whole.len() {
+                let (topics, data) = parts(&whole[..end]);
+                assert_eq!(again(event, &topics, &data), None, "{} of {end} bytes", event.name);
+            }
+        }
+        // Nothing but a member's own bytes can be other than they are.
+        for event in MIRRORED {
+            let kinds = event.members.iter().map(|member| (member.indexed, member.abi));
+            let (topics, heads): (Vec<_>, Vec<_>) = kinds.partition(|(indexed, _)| *indexed);
+            for (place, (_, abi)) in topics.into_iter().chain(heads).enumerate() {
+                let own = match abi {
+                    Abi::Tenant | Abi::Word => 0..WORD,
+                    Abi::Address => 12..WORD,
+                    Abi::Int => 24..WORD,
+                    Abi::Amount => 19..WORD,
+                    Abi::Bool => 31..WORD,
+                    Abi::Selector => 0..4,
+                    Abi::Bytes | Abi::Words => 0..0,
+                };
+                let word = WORD * (place + 1);
+                let found = (0..WORD).filter(|byte| taken.contains(&(event.name, word + byte)));
+                assert_eq!(found.collect::<Vec<_>>(), own.collect::<Vec<_>>(), "{}", event.name);
+            }
+        }
+    }
+}
