@@ -15,6 +15,10 @@ use cofferdam_store::{DAY, DatabaseUrl, Mirror, Reader, migrate};
 use serde_json::{Value, json};
 
 use super::world::{ETHER, GAS, Tenant, World, payee};
+use crate::{
+    faults::rpc::{Fault, Rpc},
+    support::{program, run},
+};
 
 /// What the agent may do with the token.
 const PAY_TOKEN: &str = "payments.token";
@@ -128,4 +132,19 @@ async fn what_agents_spent_is_mirrored_day_by_day() {
         // And all of it again.
         indexer.rebuild().await.unwrap();
     }
+
+    // A node that keeps no state cannot tell, and is not taken to agree.
+    let forgetful = Rpc::start(vec![world.anvil.rpc_url().clone()]).await;
+    forgetful.play(|_| Some(Fault::Pruned(3)));
+    world.mine(9).await;
+    let mut verify = program();
+    verify.args(["index", "verify", "--full"]).env("DATABASE_URL", database.runtime_url.as_str());
+    verify.env("RPC_URL", forgetful.url().as_str());
+    let said = run(&mut verify).await.exits(2).stdout;
+    for part in ["NOT COMPARED: 2 tenants at block", "what was spent on 4 days", "CANNOT TELL"] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let found = run(verify.arg("--json")).await.exits(2).json();
+    let (days, unread) = (&found["days"], &found["unreadDays"]["days"]);
+    assert_eq!((&found["agree"], days, unread), (&Value::Null, &json!(0), &json!(4)), "{found}");
 }

@@ -224,7 +224,11 @@ impl Shared {
     /// Answers where the state is one that a node keeps for long enough.
     async fn pruned(&self, blocks: u64, method: &str, call: Value) -> Reply {
         let at = block_parameter(method).filter(|_| method != "eth_getBlockByNumber");
-        let asked = at.and_then(|at| number(&call["params"][at]));
+        let asked = at.map_or(Value::Null, |at| call["params"][at].clone());
+        let asked = match &asked["blockHash"] {
+            Value::Null => number(&asked),
+            hash => number(&self.ask("eth_getBlockByHash", json!([hash, false])).await["number"]),
+        };
         let newest = self.ask("eth_blockNumber", json!([])).await;
         let oldest = number(&newest).unwrap_or_default().saturating_sub(blocks);
         match asked.is_some_and(|number| number < oldest) {
