@@ -85,7 +85,7 @@ pub enum Value {
     Address(Address),
     /// Of [`Abi::Int`].
     Int(u64),
-    /// Of [`Abi::Amount`]. As a u128 it would make every value as long again as that is aligned.
+    /// Of [`Abi::Amount`]. Not a u128, whose alignment would make every value longer.
     Amount(U128),
     /// Of [`Abi::Bool`].
     Bool(bool),

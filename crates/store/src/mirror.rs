@@ -110,10 +110,13 @@ impl Mirror {
             let why = "a range goes forward; a rewind goes back";
             return Err(StoreError::BadMove { from: from.number, to: to.number, why });
         }
-        let mut tx = match counted.is_followed {
-            true => self.handle.begin_ahead().await?,
-            false => self.handle.begin().await?,
-        };
+        let mut tx = self.handle.begin().await?;
+        if counted.is_followed {
+            sqlx::query("SET LOCAL synchronous_commit = off")
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("write ahead"))?;
+        }
         self.move_checkpoint(&mut tx, from, to).await?;
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit mirrored blocks"))?;

@@ -35,9 +35,6 @@ impl Role {
     }
 }
 
-/// A connection that was used so short a time ago is not asked whether it still stands before it is used again.
-const TRUSTED: Duration = Duration::from_millis(500);
-
 /// A pool of one role's connections to one chain's rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
@@ -82,12 +79,6 @@ impl Handle {
         let database: Arc<str> = url.database().into();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .test_before_acquire(false)
-            .before_acquire(|connection, about| {
-                Box::pin(
-                    async move { Ok(about.idle_for <= TRUSTED || connection.ping().await.is_ok()) },
-                )
-            })
             .after_connect(move |connection, _| {
                 let database = database.clone();
                 Box::pin(async move {
@@ -104,13 +95,6 @@ impl Handle {
     /// A transaction that has the chain's scope and no tenant's.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         self.inner.pool.begin().await.map_err(StoreError::database("begin a transaction"))
-    }
-
-    /// The same, but nobody waits at its end until it is on the disk: whoever commits something later does.
-    pub(crate) async fn begin_ahead(&self) -> Result<Transaction<'static, Postgres>> {
-        let begin = "BEGIN; SET LOCAL synchronous_commit = off";
-        let begun = self.inner.pool.begin_with(begin).await;
-        begun.map_err(StoreError::database("begin a transaction"))
     }
 
     pub(crate) fn chain(&self) -> i64 {

@@ -72,7 +72,7 @@ impl<'a> LogsAnswer<'a> {
 
     /// Reads the next part of the text, wherever it ends.
     pub fn read(&mut self, mut part: &[u8]) -> Result<(), ChainError> {
-        // What an earlier part began is copied together with as much of this one as ends it, and no more.
+        // What an earlier part began is copied, with as much of this one as it is itself, until it ends.
         while !self.rest.is_empty() {
             let begun = self.rest.len();
             let Some(more) = part.get(..self.enough.saturating_sub(begun)) else {

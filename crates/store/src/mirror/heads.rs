@@ -149,6 +149,9 @@ impl Counters {
         chain: i64,
         tenants: &[B256],
     ) -> Result<()> {
+        if tenants.is_empty() {
+            return Ok(());
+        }
         let found = sqlx::query(
             "SELECT tenant_id, batches, entries, peaks, anchorers, policies, scopes, agent_events, account_events \
              FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])",
@@ -169,7 +172,7 @@ impl Counters {
         Ok(())
     }
 
-    /// Counts rows, in the chain's order, by their tenants, all of which were met.
+    /// Counts rows, in the chain's order. Whose counters they move were all met.
     pub(super) fn count(
         &mut self,
         chain: i64,
