@@ -54,7 +54,8 @@ fn main() -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match option("--mirror") {
-        Some(database) => runtime.block_on(mirror_once(&database)),
+        // On one of the runtime's own threads, as in the daemon: each thread that allocates keeps memory of its own.
+        Some(database) => runtime.block_on(runtime.spawn(mirror_once(database)))?,
         None => runtime.block_on(bench()),
     }
 }
@@ -150,10 +151,10 @@ async fn in_a_process(database: &str, url: &RpcUrl) -> Result<Value, Failure> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-async fn mirror_once(database: &str) -> Result<(), Failure> {
+async fn mirror_once(database: String) -> Result<(), Failure> {
     let url: RpcUrl = option("--rpc").ok_or("no --rpc")?.parse()?;
     let started = Instant::now();
-    let indexer = indexer(database, &url).await?;
+    let indexer = indexer(&database, &url).await?;
     let done = indexer.catch_up().await?;
     let seconds = started.elapsed().as_secs_f64();
     // Every head in the mirror was checked.

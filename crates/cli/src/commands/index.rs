@@ -184,10 +184,11 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
     match args.command {
         Some(Command::Status(place)) => status(&place, output).await,
         Some(Command::Verify(args)) => verify(&args, output).await,
+        // What mirrors runs on the runtime's own threads: each thread that allocates keeps memory of its own.
         Some(Command::Rebuild(place)) => {
             let indexer = place.indexer().await?;
             let watching = watch(indexer.metrics(), *output);
-            let done = indexer.rebuild().await;
+            let done = tokio::spawn(async move { indexer.rebuild().await }).await?;
             watching.abort();
             Ok(report(&done?, output))
         }
@@ -196,11 +197,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<ExitCode> {
             args.watch.serve(&indexer).await?;
             let watching = watch(indexer.metrics(), *output);
             if args.once {
-                let done = indexer.catch_up().await;
+                let done = tokio::spawn(async move { indexer.catch_up().await }).await?;
                 watching.abort();
                 return Ok(report(&done?, output));
             }
-            indexer.run(args.pace.poll(), until_interrupted()).await;
+            let poll = args.pace.poll();
+            tokio::spawn(async move { indexer.run(poll, until_interrupted()).await }).await?;
             watching.abort();
             output.say("stopped");
             Ok(ExitCode::SUCCESS)
