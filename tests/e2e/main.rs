@@ -11,6 +11,7 @@ mod attack;
 mod auditor;
 mod bad_input;
 mod crash;
+mod daemon;
 mod deploy;
 mod devnet;
 mod faults;

@@ -9,30 +9,25 @@ use alloy::{
     sol_types::SolCall,
 };
 use cofferdam_anchorer::{Anchorer, Anchorers, PostPolicy, SealPolicy, Sender};
-use cofferdam_contracts::{SmartAccount, deployment::Deployment};
+use cofferdam_contracts::SmartAccount;
 use cofferdam_core::{PolicyVersion, TenantId};
 use cofferdam_devnet::TestDatabase;
-use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{
-    DatabaseUrl, Mirror,
+    DatabaseUrl,
     PolicyStage::{self, Final, Included, Posted},
-    Reader, Sealer, Sequencer, migrate,
+    Sealer, Sequencer, migrate,
 };
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use crate::{
+    daemon::{Daemon, POLL},
     faults::{trap::When::After, world::World as FaultyWorld},
     ground::{Ground, address, fund, key, raw, tenant},
     support::{CHAIN_ID, LIMIT, Outcome, program, run},
 };
 
 const POLICY: &str = "{ \"allow\": [\"payments.send\"] }\n";
-const POLL: Duration = Duration::from_millis(50);
 
 /// A chain and a database, and a daemon beside them when one is started.
 pub(crate) struct World {
@@ -40,20 +35,6 @@ pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) sequencer: Sequencer,
     pub(crate) sealer: Sealer,
-}
-
-pub(crate) struct Daemon {
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Daemon {
-    pub(crate) async fn end(self) {
-        self.stop.send(true).unwrap();
-        for task in self.tasks {
-            timeout(LIMIT, task).await.expect("it stops").unwrap();
-        }
-    }
 }
 
 impl World {
@@ -96,18 +77,8 @@ impl World {
     /// A daemon that has further anchorers' keys.
     pub(crate) async fn daemon_signing(&self, anchorers: Anchorers) -> Daemon {
         let anchorer = self.anchorer(anchorers);
-        let url: DatabaseUrl = self.database.runtime_url.as_str().parse().unwrap();
-        let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
-        let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
-        let endpoints = Endpoints::new(&self.ground.chain, vec![]).unwrap();
-        let indexer = Indexer::new(mirror, reader, endpoints, Deployment::default(), 0);
-        let (stop, stopped) = watch::channel(false);
-        let also = stopped.clone();
-        let tasks = vec![
-            tokio::spawn(async move { anchorer.run(POLL, stopped).await }),
-            tokio::spawn(async move { indexer.run(POLL, also).await }),
-        ];
-        Daemon { stop, tasks }
+        let url = self.database.runtime_url.as_str().parse().unwrap();
+        Daemon::start(anchorer, &self.ground.chain, &url).await
     }
 
     /// Runs a command against this chain and this database.

@@ -9,22 +9,19 @@ use alloy::{
     sol_types::SolCall,
 };
 use cofferdam_anchorer::{Anchorer, PostPolicy, SealPolicy, Sender};
-use cofferdam_contracts::{AuditAnchor, Chain, Expected, deployment::Deployment};
-use cofferdam_indexer::{Endpoints, Indexer};
-use cofferdam_store::{Intent, Mirror, Reader, SealedBatch, Sealer};
+use cofferdam_contracts::{AuditAnchor, Chain, Expected};
+use cofferdam_store::{Intent, SealedBatch, Sealer};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-use crate::support::{CHAIN_ID, LIMIT, Stack, records};
+use crate::{
+    daemon::{Daemon, POLL},
+    support::{CHAIN_ID, LIMIT, Stack, records},
+};
 
 /// Anvil's first account, which anchors on a devnet and is unlocked on every Anvil.
 const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 pub(super) const ANCHORER: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
-const POLL: Duration = Duration::from_millis(50);
 const LEASE: Duration = Duration::from_secs(2);
 
 /// A policy that is quick to lose its patience.
@@ -42,27 +39,6 @@ pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) chain: Chain,
     pub(crate) sealer: Sealer,
-}
-
-/// A running daemon.
-pub(crate) struct Daemon {
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Daemon {
-    /// Ends it as it should be ended.
-    pub(crate) async fn end(self) {
-        self.stop.send(true).unwrap();
-        for task in self.tasks {
-            timeout(LIMIT, task).await.expect("it stops").unwrap();
-        }
-    }
-
-    /// Ends it without a word: its lease stays.
-    pub(super) fn vanish(self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
 }
 
 impl World {
@@ -86,19 +62,7 @@ impl World {
     }
 
     pub(crate) async fn daemon_of(&self, anchorer: Anchorer) -> Daemon {
-        let url = self.stack.runtime_url();
-        let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
-        let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
-        let endpoints = Endpoints::new(&self.chain, vec![]).unwrap();
-        let from = mirror.deployment().await.unwrap().unwrap().from_block;
-        let indexer = Indexer::new(mirror, reader, endpoints, Deployment::default(), from);
-        let (stop, stopped) = watch::channel(false);
-        let also = stopped.clone();
-        let tasks = vec![
-            tokio::spawn(async move { anchorer.run(POLL, stopped).await }),
-            tokio::spawn(async move { indexer.run(POLL, also).await }),
-        ];
-        Daemon { stop, tasks }
+        Daemon::start(anchorer, &self.chain, &self.stack.runtime_url()).await
     }
 
     pub(crate) async fn ask(&self, method: &'static str, params: impl serde::Serialize) -> Value {
