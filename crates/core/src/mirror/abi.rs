@@ -161,6 +161,17 @@ mod tests {
     use crate::mirror::{LogPosition, MIRRORED};
     use std::collections::BTreeSet;
 
+    /// A row as a log.
+    fn encoded(
+        event: &'static MirrorEvent,
+        tenant: B256,
+        values: Vec<Value>,
+    ) -> (Vec<B256>, Vec<u8>) {
+        let (block_hash, tx_hash) = (B256::ZERO, B256::ZERO);
+        let position = LogPosition { block_number: 1, block_hash, tx_hash, log_index: 1 };
+        encode(&Row { event, tenant, position, time: 1, values })
+    }
+
     /// A log of an event, whose members are all as long as they can be.
     fn log(event: &'static MirrorEvent) -> (Vec<B256>, Vec<u8>) {
         let value = |member: &Member| match member.abi {
@@ -173,19 +184,13 @@ mod tests {
             Abi::Bytes => Value::Bytes(vec![0xee; 33].into()),
             Abi::Words => Value::Bytes(vec![0xee; 64].into()),
         };
-        let values = event.columns().map(value).collect();
-        let (block_hash, tx_hash) = (B256::ZERO, B256::ZERO);
-        let position = LogPosition { block_number: 1, block_hash, tx_hash, log_index: 1 };
-        let tenant = B256::repeat_byte(0xee);
-        encode(&Row { event, tenant, position, time: 1, values })
+        encoded(event, B256::repeat_byte(0xee), event.columns().map(value).collect())
     }
 
     /// What a log is taken for, as a log again.
     fn again(event: &'static MirrorEvent, topics: &[B256], data: &[u8]) -> Option<Vec<u8>> {
         let (tenant, values) = decode(event, topics, data).ok()?;
-        let (block_hash, tx_hash) = (B256::ZERO, B256::ZERO);
-        let position = LogPosition { block_number: 1, block_hash, tx_hash, log_index: 1 };
-        let (topics, data) = encode(&Row { event, tenant, position, time: 1, values });
+        let (topics, data) = encoded(event, tenant, values);
         Some([topics.concat(), data].concat())
     }
 
