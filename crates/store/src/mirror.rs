@@ -1,7 +1,5 @@
 //! Mirroring the chain: rows, reconciliation and checkpoint in one transaction.
 
-use std::sync::Arc;
-
 use alloy_primitives::{Address, B256};
 use cofferdam_core::{
     History, TenantId,
@@ -24,7 +22,6 @@ mod reconcile;
 mod spending;
 mod state;
 
-use heads::Groups;
 pub use heads::{Counted, Counters, Hole, MirrorHead};
 pub use spending::{Asset, DAY, Spending};
 pub use state::MirrorState;
@@ -84,13 +81,8 @@ impl Mirror {
     /// A counter that does not go on where it was is a [`StoreError::Hole`]; after an error `counters` are of no
     /// use any more.
     pub async fn count(&self, counters: &mut Counters, rows: Vec<Row>) -> Result<Counted> {
-        let (chain, rows) = (self.handle.chain(), Arc::new(rows));
-        let groups = Groups::of(&rows);
-        let unmet = counters.unmet(&groups);
-        if !unmet.is_empty() {
-            counters.meet(&mut self.handle.begin().await?, chain, &unmet).await?;
-        }
-        counters.count(chain, &rows, &groups)
+        let read = async |tenants: Vec<B256>| self.heads_of(&tenants).await;
+        counters.count(self.handle.chain(), rows, read).await
     }
 
     /// Mirrors the blocks after `from` up to `to`, in one transaction: rows, counters, reconciliation of our
@@ -142,10 +134,9 @@ impl Mirror {
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
         let gone = self.take_back(&mut tx, reader, ancestor.number, None).await?;
-        let (chain, rows) = (self.handle.chain(), Arc::new(rows));
-        let (groups, mut counters) = (Groups::of(&rows), Counters::default());
-        counters.meet(&mut tx, chain, &counters.unmet(&groups)).await?;
-        let counted = counters.count(chain, &rows, &groups)?;
+        let chain = self.handle.chain();
+        let read = async |tenants: Vec<B256>| heads::read(&mut tx, chain, &tenants).await;
+        let counted = Counters::default().count(chain, rows, read).await?;
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
         Ok((applied, gone))

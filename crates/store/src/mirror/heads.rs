@@ -15,6 +15,14 @@ use crate::{
     row::{RowExt, bigint},
 };
 
+/// The columns of `mirror_heads` that [`head`] reads.
+macro_rules! head_columns {
+    () => {
+        "tenant_id, batches, entries, peaks, anchorers, policies, scopes, agent_events, account_events"
+    };
+}
+pub(super) use head_columns;
+
 /// Where a tenant's counters stand in the mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MirrorHead {
@@ -136,50 +144,39 @@ impl Counters {
         self.heads.len()
     }
 
-    /// Whose of those that are touched were not met yet.
-    pub(super) fn unmet(&self, groups: &Groups<'_>) -> Vec<B256> {
-        let unmet = groups.touched.iter().filter(|tenant| !self.heads.contains_key(*tenant));
-        unmet.copied().collect()
-    }
-
-    /// Reads those of tenants that were not met yet.
-    pub(super) async fn meet(
-        &mut self,
-        tx: &mut Transaction<'static, Postgres>,
-        chain: i64,
-        tenants: &[B256],
-    ) -> Result<()> {
-        if tenants.is_empty() {
-            return Ok(());
-        }
-        let found = sqlx::query(
-            "SELECT tenant_id, batches, entries, peaks, anchorers, policies, scopes, agent_events, account_events \
-             FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])",
-        )
-        .bind(chain)
-        .bind(tenants.iter().map(B256::as_slice).collect::<Vec<_>>())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StoreError::database("read the mirror's counters"))?;
-        for tenant in tenants.iter().copied() {
-            let new = MirrorHead { tenant, history: Some(History::new()), ..MirrorHead::default() };
-            self.heads.insert(tenant, new);
-        }
-        for row in found {
-            let head = head(&row)?;
-            self.heads.insert(head.tenant, head);
-        }
-        Ok(())
-    }
-
-    /// Counts rows, in the chain's order. Whose counters they move were all met.
-    pub(super) fn count(
+    /// Counts rows, in the chain's order. `read` tells where the counters stand of tenants that were not met yet.
+    pub(super) async fn count(
         &mut self,
         chain: i64,
-        rows: &Arc<Vec<Row>>,
-        groups: &Groups<'_>,
+        rows: Vec<Row>,
+        read: impl AsyncFnOnce(Vec<B256>) -> Result<Vec<MirrorHead>>,
     ) -> Result<Counted> {
-        for row in rows.iter() {
+        let groups = by_tenant(&rows);
+        let touched = touched(&groups);
+        let unmet = touched.iter().filter(|tenant| !self.heads.contains_key(*tenant));
+        let unmet: Vec<_> = unmet.copied().collect();
+        if !unmet.is_empty() {
+            let found = read(unmet.clone()).await?;
+            let new = |tenant| {
+                let history = Some(History::new());
+                (tenant, MirrorHead { tenant, history, ..MirrorHead::default() })
+            };
+            self.heads.extend(unmet.into_iter().map(new));
+            self.heads.extend(found.into_iter().map(|head| (head.tenant, head)));
+        }
+        let (inserts, heads) = self.advance(chain, &rows, &groups, &touched)?;
+        Ok(Counted { rows: rows.into(), inserts, heads, is_followed: false })
+    }
+
+    /// Counts rows which touch these tenants, all of whom were met.
+    fn advance(
+        &mut self,
+        chain: i64,
+        rows: &[Row],
+        groups: &[Group<'_>],
+        touched: &[B256],
+    ) -> Result<(Vec<Insert>, Vec<MirrorHead>)> {
+        for row in rows {
             if let Some(head) = self.heads.get_mut(&row.tenant) {
                 head.advance(row)?;
             }
@@ -194,11 +191,9 @@ impl Counters {
                 })?;
             }
         }
-        let completed = self.grow(&groups.rows)?;
-        let heads = groups.touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned());
-        let heads = heads.collect();
-        let inserts = columns::inserts(chain, &groups.rows, &completed)?;
-        Ok(Counted { rows: rows.clone(), inserts, heads, is_followed: false })
+        let completed = self.grow(groups)?;
+        let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
+        Ok((columns::inserts(chain, groups, &completed)?, heads))
     }
 
     /// Lets the histories grow by the batches among these rows. Returns the nodes that they complete, of each
@@ -230,24 +225,14 @@ impl Counters {
 pub(super) type Group<'a> = (B256, Vec<&'a Row>);
 
 /// Rows by tenant, so that those of one lie next to each other in the tables and their keys, too.
-#[derive(Debug)]
-pub(super) struct Groups<'a> {
-    rows: Vec<Group<'a>>,
-    /// Whose counters they move.
-    touched: Vec<B256>,
-}
-
-impl<'a> Groups<'a> {
-    pub(super) fn of(rows: &'a [Row]) -> Self {
-        let mut groups: B256Map<Vec<_>> = B256Map::default();
-        for row in rows {
-            groups.entry(row.tenant).or_default().push(row);
-        }
-        let mut rows: Vec<_> = groups.into_iter().collect();
-        rows.sort_unstable_by_key(|(tenant, _)| *tenant);
-        let touched = touched(&rows);
-        Self { rows, touched }
+fn by_tenant(rows: &[Row]) -> Vec<Group<'_>> {
+    let mut groups: B256Map<Vec<_>> = B256Map::default();
+    for row in rows {
+        groups.entry(row.tenant).or_default().push(row);
     }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_unstable_by_key(|(tenant, _)| *tenant);
+    groups
 }
 
 /// Whose counters some rows move.
@@ -263,6 +248,25 @@ fn touched(groups: &[Group<'_>]) -> Vec<B256> {
     touched.sort_unstable();
     touched.dedup();
     touched
+}
+
+/// These tenants' counters; of those that have any.
+pub(super) async fn read(
+    tx: &mut Transaction<'static, Postgres>,
+    chain: i64,
+    tenants: &[B256],
+) -> Result<Vec<MirrorHead>> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        head_columns!(),
+        " FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])"
+    ))
+    .bind(chain)
+    .bind(tenants.iter().map(B256::as_slice).collect::<Vec<_>>())
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(StoreError::database("read the mirror's counters"))?;
+    rows.iter().map(head).collect()
 }
 
 /// Writes counters back.

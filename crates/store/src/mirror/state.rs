@@ -1,6 +1,9 @@
 //! What the indexer may know of its own mirror: counters and control rows, never the rows themselves.
 
-use super::{heads::head, *};
+use super::{
+    heads::{head, head_columns},
+    *,
+};
 use crate::incidents;
 
 /// How far the mirror is.
@@ -16,12 +19,6 @@ pub struct MirrorState {
     pub spending_day: u64,
     /// How often it was taken back.
     pub rewinds: u64,
-}
-
-macro_rules! head_columns {
-    () => {
-        "tenant_id, batches, entries, peaks, anchorers, policies, scopes, agent_events, account_events"
-    };
 }
 
 impl Mirror {
@@ -134,18 +131,7 @@ impl Mirror {
 
     /// These tenants' counters; of those that have any.
     pub async fn heads_of(&self, tenants: &[B256]) -> Result<Vec<MirrorHead>> {
-        let mut tx = self.handle.begin().await?;
-        let rows = sqlx::query(concat!(
-            "SELECT ",
-            head_columns!(),
-            " FROM cofferdam.mirror_heads WHERE chain_id = $1 AND tenant_id = ANY($2::bytea[])"
-        ))
-        .bind(self.handle.chain())
-        .bind(tenants.iter().map(B256::as_slice).collect::<Vec<_>>())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(StoreError::database("read the mirror's counters"))?;
-        rows.iter().map(head).collect()
+        heads::read(&mut self.handle.begin().await?, self.handle.chain(), tenants).await
     }
 
     /// The tenants whose history a rewind left to be made again from all of their rows.
