@@ -12,10 +12,7 @@ use alloy::{
 use cofferdam_contracts::{
     AuditAnchor, MCPAgentRegistry, PolicyRegistry, SmartAccount, deployment::Deployment,
 };
-use cofferdam_core::{
-    TenantId,
-    mirror::{MirrorTable, Row},
-};
+use cofferdam_core::{TenantId, mirror::MirrorTable};
 use cofferdam_store::{Checkpoint, MirrorHead};
 use tracing::warn;
 
@@ -99,16 +96,11 @@ impl Indexer {
         self.unchecked().all_done = false;
     }
 
-    /// The tenants of rows that were written are to be compared; until all were once, everybody is anyway.
-    pub(crate) fn touch(&self, rows: &[Row]) {
+    /// These tenants' counters moved: they are to be compared. Until all were once, everybody is anyway.
+    pub(crate) fn touch(&self, tenants: Vec<B256>) {
         let mut unchecked = self.unchecked();
-        if !unchecked.all_done {
-            return;
-        }
-        // What a stranger's call left out moves no counter.
-        for row in rows.iter().filter(|row| row.event.table != MirrorTable::Skipped) {
-            unchecked.tenants.insert(row.tenant);
-            unchecked.tenants.extend(row.forfeiter().map(|agent| agent.into_word()));
+        if unchecked.all_done {
+            unchecked.tenants.extend(tenants);
         }
     }
 

@@ -1,9 +1,6 @@
 //! From where the mirror stands to the head: ranges are read ahead, counted, and written one after another.
 
-use std::sync::Arc;
-
 use alloy::primitives::B256;
-use cofferdam_core::mirror::Row;
 use cofferdam_store::{Applied, Checkpoint, Counted, Counters, StoreError};
 use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::task::JoinHandle;
@@ -39,7 +36,7 @@ struct Ready {
 /// A range that is being written.
 struct Writing {
     to: Checkpoint,
-    rows: Arc<Vec<Row>>,
+    touched: Vec<B256>,
     task: JoinHandle<Result<Applied, StoreError>>,
 }
 
@@ -104,9 +101,9 @@ impl Indexer {
                 self.written(range, progress).await?;
             }
             let Some(Ready { to, blocks, counted }) = next? else { return Ok(at) };
-            let (mirror, from, rows) = (self.mirror.clone(), at, counted.rows());
+            let (mirror, from, touched) = (self.mirror.clone(), at, counted.touched());
             let task = tokio::spawn(async move { mirror.apply(from, to, &blocks, counted).await });
-            writing = Some(Writing { to, rows, task });
+            writing = Some(Writing { to, touched, task });
             at = Some(to);
         }
     }
@@ -130,13 +127,14 @@ impl Indexer {
 
     /// Waits until a range is written.
     async fn written(&self, range: Writing, progress: &mut Progress) -> Result<(), IndexError> {
-        let Writing { to, rows, task } = range;
+        let Writing { to, touched, task } = range;
         let Ok(applied) = task.await else { return Err(IndexError::Moving { number: to.number }) };
-        self.count(&applied.map_err(|error| self.seen(error))?, progress);
-        self.touch(&rows);
+        let applied = applied.map_err(|error| self.seen(error))?;
+        self.count(&applied, progress);
+        self.touch(touched);
         progress.block = to.number;
         self.metrics.stands_at(to.number);
-        debug!(block = to.number, events = rows.len(), "range mirrored");
+        debug!(block = to.number, events = applied.mirrored, "range mirrored");
         Ok(())
     }
 

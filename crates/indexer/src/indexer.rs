@@ -373,12 +373,9 @@ impl Indexer {
             self.suspect(self.mirror.rewind(&self.reader, old, ancestor).await?);
             return Ok(ancestor);
         }
-        let touched = rows.clone();
         let applied = self.mirror.replace(&self.reader, old, ancestor, to, &blocks, rows).await;
-        let (applied, gone) = applied.map_err(|error| self.seen(error))?;
-        // What came instead need not name whoever's events went.
-        self.suspect(gone);
-        self.touch(&touched);
+        let (applied, moved) = applied.map_err(|error| self.seen(error))?;
+        self.suspect(moved);
         self.count(&applied, progress);
         Ok(to)
     }

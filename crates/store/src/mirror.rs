@@ -1,15 +1,11 @@
 //! Mirroring the chain: rows, reconciliation and checkpoint in one transaction.
 
 use alloy_primitives::{Address, B256};
-use cofferdam_core::{
-    History, TenantId,
-    mirror::{MirrorTable, Row},
-};
+use cofferdam_core::{History, TenantId, mirror::Row};
 use sqlx::{Postgres, Transaction};
 
 use crate::{
-    AnchoredEvent, Checkpoint, DatabaseUrl, Deployment, Reader, Result, StoreError, deployment,
-    policies::PublishedPolicy,
+    Checkpoint, DatabaseUrl, Deployment, Reader, Result, StoreError, deployment,
     pool::{Handle, Role},
     row::{RowExt, bigint},
 };
@@ -117,7 +113,7 @@ impl Mirror {
 
     /// What a reorg takes: rolls back from `from` to `ancestor` and mirrors what came instead, up to `to`,
     /// all in one transaction, as [`Mirror::rewind`], [`Mirror::count`] and [`Mirror::apply`] do. Returns also
-    /// whose events went.
+    /// whose events went or came.
     pub async fn replace(
         &self,
         reader: &Reader,
@@ -133,13 +129,14 @@ impl Mirror {
         }
         let mut tx = self.handle.begin().await?;
         self.move_checkpoint(&mut tx, Some(from), to).await?;
-        let gone = self.take_back(&mut tx, reader, ancestor.number, None).await?;
+        let mut moved = self.take_back(&mut tx, reader, ancestor.number, None).await?;
         let chain = self.handle.chain();
         let read = async |tenants: Vec<B256>| heads::read(&mut tx, chain, &tenants).await;
         let counted = Counters::default().count(chain, rows, read).await?;
+        moved.extend(counted.touched());
         let applied = self.write(&mut tx, blocks, counted).await?;
         tx.commit().await.map_err(StoreError::database("commit a reorg"))?;
-        Ok((applied, gone))
+        Ok((applied, moved))
     }
 
     async fn write(
@@ -159,19 +156,16 @@ impl Mirror {
             [] => return Ok(applied),
             heads => heads::registered(tx, chain, heads).await?,
         };
-        let ours = |table| {
-            let rows = counted.rows.iter().filter(move |row| row.event.table == table);
-            rows.filter(|row| registered.contains(&row.tenant))
-        };
-        let anchored = ours(MirrorTable::Anchored).map(AnchoredEvent::try_from);
-        let anchored = anchored.collect::<Result<Vec<_>>>()?;
+        let ours = |tenant: TenantId| registered.contains(&tenant.as_b256());
+        let mut anchored = counted.anchored;
+        anchored.retain(|event| ours(event.tenant));
         if !anchored.is_empty() {
             let (confirmed, findings) = self.compare(tx, &anchored).await?;
             applied.anchored = self.confirm(tx, &confirmed).await?;
             applied.incidents = self.report(tx, &findings).await?;
         }
-        let policies = ours(MirrorTable::Policies).map(PublishedPolicy::try_from);
-        let policies = policies.collect::<Result<Vec<_>>>()?;
+        let mut policies = counted.policies;
+        policies.retain(|event| ours(event.tenant));
         applied.incidents += self.meet_policies(tx, &policies).await?;
         Ok(applied)
     }

@@ -430,19 +430,23 @@ impl TryFrom<&Row> for PublishedPolicy {
     type Error = StoreError;
 
     fn try_from(row: &Row) -> Result<Self> {
-        let int = |column| row.int(column).ok_or(StoreError::Corrupt { column });
-        let terms = match (row.value("policy_hash"), row.value("verdict_signer")) {
-            (Some(Value::Word(hash)), Some(Value::Address(signer))) => Some(PolicyTerms {
-                policy_hash: *hash,
-                verdict_signer: *signer,
-                not_before: int("not_before")?,
-                not_after: int("not_after")?,
-            }),
-            _ => None,
+        let (version, terms) = match row.values[..] {
+            [
+                Value::Int(version),
+                Value::Word(policy_hash),
+                Value::Address(verdict_signer),
+                Value::Int(not_before),
+                Value::Int(not_after),
+                Value::Int(_),
+            ] => {
+                (version, Some(PolicyTerms { policy_hash, verdict_signer, not_before, not_after }))
+            }
+            [Value::Int(version), Value::Int(_)] => (version, None),
+            _ => return Err(StoreError::Corrupt { column: "version" }),
         };
         Ok(Self {
             tenant: row.tenant_id().ok_or(StoreError::Corrupt { column: "tenant_id" })?,
-            version: PolicyVersion(int("version")?),
+            version: PolicyVersion(version),
             terms,
             position: row.position,
         })

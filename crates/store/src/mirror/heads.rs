@@ -1,10 +1,10 @@
 //! How far each tenant's counters are mirrored, and what must come next.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use alloy_primitives::{B256, map::B256Map};
 use cofferdam_core::{
-    Batch, BatchIndex, Completed, History, Seq, batch_commitments,
+    BatchIndex, Completed, History, Seq, batch_commitments,
     mirror::{MirrorTable, Row, Value},
 };
 use sqlx::{Postgres, Transaction, postgres::PgRow};
@@ -12,6 +12,7 @@ use sqlx::{Postgres, Transaction, postgres::PgRow};
 use super::columns::{self, Insert};
 use crate::{
     AnchoredEvent, Result, StoreError,
+    policies::PublishedPolicy,
     row::{RowExt, bigint},
 };
 
@@ -114,13 +115,15 @@ pub struct Counters {
     heads: B256Map<MirrorHead>,
 }
 
-/// Rows that go on where the counters stood, ready to be written.
+/// Rows that go on where the counters stood, as they are written: what is encoded need not be kept beside it.
 #[derive(Debug)]
 pub struct Counted {
-    pub(super) rows: Arc<Vec<Row>>,
     pub(super) inserts: Vec<Insert>,
     /// Where the counters of all tenants that they touch stand behind them.
     pub(super) heads: Vec<MirrorHead>,
+    /// What is compared with our own batches and policies, if we have any of that tenant.
+    pub(super) anchored: Vec<AnchoredEvent>,
+    pub(super) policies: Vec<PublishedPolicy>,
     pub(super) is_followed: bool,
 }
 
@@ -131,9 +134,9 @@ impl Counted {
         Self { is_followed: true, ..self }
     }
 
-    /// The rows, in the chain's order.
-    pub fn rows(&self) -> Arc<Vec<Row>> {
-        self.rows.clone()
+    /// Whose counters they move.
+    pub fn touched(&self) -> Vec<B256> {
+        self.heads.iter().map(|head| head.tenant).collect()
     }
 }
 
@@ -164,8 +167,7 @@ impl Counters {
             self.heads.extend(unmet.into_iter().map(new));
             self.heads.extend(found.into_iter().map(|head| (head.tenant, head)));
         }
-        let (inserts, heads) = self.advance(chain, &rows, &groups, &touched)?;
-        Ok(Counted { rows: rows.into(), inserts, heads, is_followed: false })
+        self.advance(chain, &rows, &groups, &touched)
     }
 
     /// Counts rows which touch these tenants, all of whom were met.
@@ -175,7 +177,7 @@ impl Counters {
         rows: &[Row],
         groups: &[Group<'_>],
         touched: &[B256],
-    ) -> Result<(Vec<Insert>, Vec<MirrorHead>)> {
+    ) -> Result<Counted> {
         for row in rows {
             if let Some(head) = self.heads.get_mut(&row.tenant) {
                 head.advance(row)?;
@@ -191,23 +193,33 @@ impl Counters {
                 })?;
             }
         }
-        let completed = self.grow(groups)?;
-        let heads = touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect();
-        Ok((columns::inserts(chain, groups, &completed)?, heads))
+        let of_table = |table| {
+            let rows = groups.iter().flat_map(|(_, rows)| rows.iter().copied());
+            rows.filter(move |row| row.event.table == table)
+        };
+        let anchored = of_table(MirrorTable::Anchored).map(AnchoredEvent::try_from);
+        let anchored: Vec<_> = anchored.collect::<Result<_>>()?;
+        let completed = self.grow(&anchored)?;
+        // Nobody here has an id that nobody can have.
+        let policies = of_table(MirrorTable::Policies).filter(|row| row.tenant_id().is_some());
+        Ok(Counted {
+            inserts: columns::inserts(chain, groups, &completed)?,
+            heads: touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect(),
+            anchored,
+            policies: policies.map(PublishedPolicy::try_from).collect::<Result<_>>()?,
+            is_followed: false,
+        })
     }
 
-    /// Lets the histories grow by the batches among these rows. Returns the nodes that they complete, of each
-    /// tenant whose history is known.
-    fn grow(&mut self, groups: &[Group<'_>]) -> Result<B256Map<Completed>> {
-        let (mut batches, mut ranges) = (vec![], B256Map::default());
-        for (tenant, rows) in groups {
-            let start = batches.len();
-            for row in rows.iter().filter(|row| row.event.table == MirrorTable::Anchored) {
-                batches.push(batch(row)?);
-            }
-            if batches.len() > start {
-                ranges.insert(*tenant, start..batches.len());
-            }
+    /// Lets the histories grow by these batches, those of one tenant next to each other. Returns the nodes that
+    /// they complete, of each tenant whose history is known.
+    fn grow(&mut self, anchored: &[AnchoredEvent]) -> Result<B256Map<Completed>> {
+        let batches: Vec<_> = anchored.iter().map(AnchoredEvent::batch).collect();
+        let (mut ranges, mut start) = (B256Map::default(), 0);
+        for of_one in batches.chunk_by(|a, b| a.tenant == b.tenant) {
+            let end = start + of_one.len();
+            ranges.insert(of_one[0].tenant.as_b256(), start..end);
+            start = end;
         }
         let commitments = batch_commitments(&batches);
         let known = self.heads.iter_mut().filter_map(|(tenant, head)| {
@@ -352,28 +364,22 @@ pub(super) fn head(row: &PgRow) -> Result<MirrorHead> {
     })
 }
 
-/// The batch that a row is of.
-fn batch(row: &Row) -> Result<Batch> {
-    let tenant = row.tenant_id().ok_or(StoreError::Corrupt { column: "tenant_id" })?;
-    let [
-        Value::Int(index),
-        Value::Int(first),
-        Value::Int(count),
-        Value::Word(root),
-        Value::Int(at),
-    ] = row.values[..]
-    else {
-        return Err(StoreError::Corrupt { column: "batch_index" });
-    };
-    let (index, first_seq, root) = (BatchIndex(index), Seq(first), root.into());
-    Ok(Batch { tenant, index, first_seq, count, root, anchored_at: at })
-}
-
 impl TryFrom<&Row> for AnchoredEvent {
     type Error = StoreError;
 
     fn try_from(row: &Row) -> Result<Self> {
-        let Batch { tenant, index, first_seq, count, root, anchored_at } = batch(row)?;
+        let tenant = row.tenant_id().ok_or(StoreError::Corrupt { column: "tenant_id" })?;
+        let [
+            Value::Int(index),
+            Value::Int(first),
+            Value::Int(count),
+            Value::Word(root),
+            Value::Int(anchored_at),
+        ] = row.values[..]
+        else {
+            return Err(StoreError::Corrupt { column: "batch_index" });
+        };
+        let (index, first_seq, root) = (BatchIndex(index), Seq(first), root.into());
         Ok(Self { tenant, index, first_seq, count, root, anchored_at, position: row.position })
     }
 }
