@@ -10,7 +10,7 @@ use cofferdam_core::{
 use cofferdam_store::{AnchoredEvent, Checkpoint, MirrorHead, StoreError, TenantTx};
 use futures::TryStreamExt;
 
-use crate::{IndexError, Indexer, audit::mismatch, blocks::At};
+use crate::{IndexError, Indexer, blocks::At};
 
 /// Tenants whose counters are read at once.
 const PAGE: u32 = 1_000;
@@ -257,10 +257,10 @@ impl Indexer {
             )));
         }
         if counted.asks() {
-            match self.on_chain(&[head.tenant], at).await {
-                Ok(on_chain) => {
+            match self.compared(std::slice::from_ref(&own), at).await {
+                Ok(compared) => {
                     counted.unanswered = 0;
-                    if let Some(different) = on_chain.iter().find_map(|it| mismatch(&own, it)) {
+                    if let Some(different) = compared.into_iter().flatten().next() {
                         return Ok(Some(different.in_words(at)));
                     }
                     counted.verdict.compared += 1;

@@ -1,6 +1,10 @@
 //! What endpoints leave out: found, looked for, told once, and nobody else's business.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use alloy::primitives::B256;
 use cofferdam_core::mirror::{MirrorEvent, MirrorTable};
@@ -120,6 +124,38 @@ async fn the_last_event_of_every_table_is_missed_by_the_contract_alone() {
     let error = mirrored.indexer.catch_up().await.expect_err("another root");
     let IndexError::Hole { table, expected, found, .. } = error else { panic!("{error}") };
     assert_eq!((table, expected, found), (MirrorTable::Anchored, 2, 2));
+}
+
+/// Tells of one entry more than these, once.
+fn miscounts(entries: u64) -> impl Fn(&Value, Value) -> Said + Send + Sync + 'static {
+    let (word, told) = (|count: u64| format!("{count:064x}"), AtomicBool::new(false));
+    move |question, mut answer| {
+        let result = answer["result"].as_str().unwrap_or_default();
+        let wrong = result.replacen(&word(entries), &word(entries + 1), 1);
+        let is_about_it = question["method"] == "eth_call" && wrong != result;
+        if is_about_it && !told.swap(true, Ordering::Relaxed) {
+            answer["result"] = json!(wrong);
+        }
+        Said::Json(answer)
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_was_read_wrong_once_is_no_hole() {
+    let ground = Ground::start(32).await;
+    ground.anchor(1, 3).await;
+    ground.anchor(1, 4).await;
+    let liar = Liar::start(ground.chain.url(), miscounts(7)).await;
+    let mirrored = ground.mirror(vec![liar.url.clone()]).await;
+    let done = mirrored.indexer.catch_up().await.expect("nothing is missing");
+    let metrics = mirrored.indexer.metrics();
+    let (holes, refetches) = (&metrics.holes, &metrics.refetches);
+    assert_eq!([holes, refetches].map(|it| it.load(Ordering::Relaxed)), [0, 0]);
+    assert_eq!((liar.lies(), done.checked), (1, 1));
+
+    liar.tell(miscounts(7));
+    let verdict = mirrored.indexer.verify(false, |_, _| {}).await.expect("verified");
+    assert_eq!((liar.lies(), verdict.agree()), (2, Some(true)));
 }
 
 /// Refuses whatever is asked about a tenant's state.
