@@ -67,9 +67,9 @@ impl LogReader {
         }
     }
 
-    /// Begins to read an answer to `eth_getLogs`.
-    pub fn answer(&self) -> LogsAnswer<'_> {
-        LogsAnswer::new(self)
+    /// Begins to read an answer to `eth_getLogs`, with room for so many logs; there may be more.
+    pub fn answer(&self, room: usize) -> LogsAnswer<'_> {
+        LogsAnswer::new(self, room)
     }
 
     /// The logs of an array, as [`LogsAnswer::done`] returns those of an answer.

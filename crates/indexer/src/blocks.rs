@@ -104,6 +104,7 @@ impl Endpoint {
         to: u64,
         topics: &str,
         reader: &LogReader,
+        room: usize,
     ) -> Result<Vec<ReadLog>, IndexError> {
         let what = "read logs";
         let nonsense = |error: ChainError| self.error(what, Refusal::Nonsense, error);
@@ -111,7 +112,7 @@ impl Endpoint {
             r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{{"fromBlock":"{from:#x}","toBlock":"{to:#x}","topics":{topics}}}]}}"#
         );
         let longest = if from == to { MAX_WHOLE_ANSWER } else { MAX_ANSWER };
-        let mut answer = reader.answer();
+        let mut answer = reader.answer(room);
         // While the rest is on its way, and what came is still at hand.
         self.post(what, body, longest, |part| answer.read(part).map_err(nonsense)).await?;
         answer.done().map_err(nonsense)?.map_err(|refusal| {

@@ -176,7 +176,8 @@ impl Source {
             *self.span() = Span::default();
             error.for_nothing_less()
         };
-        let logs = endpoint.logs(from, to, topics, &self.reader);
+        let room = self.span().room(to + 1 - from);
+        let logs = endpoint.logs(from, to, topics, &self.reader, room);
         let read = futures::try_join!(endpoint.link(At::Number(to)), logs);
         let (last, logs) = read.map_err(alone)?;
         let missing = || endpoint.error("read a block", Refusal::Behind, "it has no such block");

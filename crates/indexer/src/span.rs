@@ -17,11 +17,13 @@ pub(crate) struct Span {
     blocks: u64,
     /// So many were refused, in `PARTS`.
     ceiling: u64,
+    /// Rows in a block of the last range.
+    density: f64,
 }
 
 impl Default for Span {
     fn default() -> Self {
-        Self { blocks: FIRST_SPAN, ceiling: HIGHEST }
+        Self { blocks: FIRST_SPAN, ceiling: HIGHEST, density: 0.0 }
     }
 }
 
@@ -31,8 +33,14 @@ impl Span {
         self.blocks
     }
 
+    /// Room for the rows that so many blocks may hold: reserved at once, none of them is moved to make more.
+    pub(crate) fn room(&self, blocks: u64) -> usize {
+        (blocks as f64 * self.density * 1.125).min(2.0 * FULL as f64) as usize
+    }
+
     /// So many blocks were sent, with so many rows.
     pub(crate) fn fits(&mut self, blocks: u64, rows: usize) {
+        self.density = rows as f64 / blocks as f64;
         // What was refused once may be sent elsewhere on the chain, or by now: asked for now and then.
         self.ceiling = (self.ceiling + self.ceiling / PARTS).min(HIGHEST);
         if rows > FULL {

@@ -45,6 +45,8 @@ pub(super) struct WireLog {
 #[derive(Debug)]
 pub struct LogsAnswer<'a> {
     reader: &'a LogReader,
+    /// How many logs there may be.
+    room: usize,
     place: Place,
     /// What was not read yet of earlier parts, and how long it must be to be tried again.
     rest: Vec<u8>,
@@ -65,9 +67,9 @@ enum Place {
 }
 
 impl<'a> LogsAnswer<'a> {
-    pub(super) fn new(reader: &'a LogReader) -> Self {
+    pub(super) fn new(reader: &'a LogReader, room: usize) -> Self {
         let (rest, enough, log) = Default::default();
-        Self { reader, place: Place::Start, rest, enough, log, logs: None, refusal: None }
+        Self { reader, room, place: Place::Start, rest, enough, log, logs: None, refusal: None }
     }
 
     /// Reads the next part of the text, wherever it ends.
@@ -160,7 +162,8 @@ impl<'a> LogsAnswer<'a> {
                     true => Place::Log,
                     false => self.after_member(cursor)?,
                 };
-                self.logs.get_or_insert_default().extend(self.reader.read(&self.log)?);
+                let logs = self.logs.get_or_insert_with(|| Vec::with_capacity(self.room));
+                logs.extend(self.reader.read(&self.log)?);
                 Ok(next)
             }
             Place::End => {
@@ -443,7 +446,7 @@ mod tests {
         parts: impl IntoIterator<Item = &'a str>,
     ) -> Result<Result<Vec<u64>, String>, ChainError> {
         let reader = LogReader::new(Deployment::default());
-        let mut answer = reader.answer();
+        let mut answer = reader.answer(2);
         for part in parts {
             answer.read(part.as_bytes())?;
         }

@@ -17,6 +17,9 @@ use sqlx::{
 use super::heads::Group;
 use crate::{Result, StoreError, row::bigint};
 
+/// Rows of one statement, at most: memory that is as long each time is used again.
+const AT_ONCE: usize = 2_048;
+
 /// A column of a table: its name, its type, and what of a row it holds.
 type Column = (&'static str, Kind, Of);
 
@@ -177,6 +180,19 @@ struct Array<'a> {
 }
 
 impl Array<'_> {
+    /// What it takes, or most often takes.
+    fn room(&self) -> usize {
+        let elements = match self.of {
+            Of::Nodes => {
+                let of_each = self.rows.chunk_by(|a, b| a.tenant == b.tenant);
+                let completed = of_each.filter_map(|rows| self.completed.get(&rows[0].tenant));
+                4 * self.rows.len() + completed.map(Completed::count).sum::<usize>() * 32
+            }
+            _ => self.rows.len() * self.kind.room(),
+        };
+        24 + elements
+    }
+
     fn write(&self, to: &mut Elements<'_>) -> Result<()> {
         match self.of {
             Of::Row(of) => self.rows.iter().try_for_each(|row| of(row, to)),
@@ -302,7 +318,8 @@ pub(super) fn inserts(
     }
     let of_tables = of_tables.iter().filter(|(_, rows)| !rows.is_empty());
     of_tables
-        .map(|(table, rows)| Insert::new(Statement::of(*table), chain, rows, completed))
+        .flat_map(|(table, rows)| rows.chunks(AT_ONCE).map(move |rows| (*table, rows)))
+        .map(|(table, rows)| Insert::new(Statement::of(table), chain, rows, completed))
         .collect()
 }
 
@@ -318,11 +335,13 @@ impl Insert {
             Err(error) => StoreError::database("encode events")(sqlx::Error::Encode(error)),
         };
         let mut arguments = PgArguments::default();
-        let lengths = statement.columns.iter().map(|(_, kind, _)| 24 + rows.len() * kind.room());
-        arguments.reserve(1 + statement.columns.len(), lengths.sum());
+        let columns = statement.columns.iter();
+        let arrays = columns.map(|(_, kind, of)| Array { kind: *kind, of, rows, completed });
+        let arrays: Vec<_> = arrays.collect();
+        arguments.reserve(1 + arrays.len(), arrays.iter().map(Array::room).sum());
         arguments.add(chain).map_err(encode)?;
-        for (_, kind, of) in &statement.columns {
-            arguments.add(Array { kind: *kind, of, rows, completed }).map_err(encode)?;
+        for array in arrays {
+            arguments.add(array).map_err(encode)?;
         }
         Ok(Self { sql: &statement.sql, arguments })
     }

@@ -65,6 +65,30 @@ async fn what_is_read_back_is_what_was_written() {
 }
 
 #[tokio::test]
+async fn what_takes_several_statements_is_written_whole() {
+    let database = database().await;
+    let mirror = Mirror::connect(&database.runtime, CHAIN).await.expect("a mirror");
+    // One statement ends among the second tenant's batches, and one among the third's.
+    let (each, people) = (1_500_u64, [1, 2, 3].map(tenant));
+    let batch = |of: TenantId, index| {
+        let root = Value::Word(B256::repeat_byte(index as u8));
+        let values = [index, index, 1].map(Value::Int).into_iter().chain([root, Value::Int(9)]);
+        row("Anchored", of, position(1, index), values.collect())
+    };
+    let rows: Vec<Row> =
+        people.iter().flat_map(|of| (0..each).map(|index| batch(*of, index))).collect();
+    let applied = apply(&mirror, None, block(1), &[], &rows).await.expect("applied");
+    assert_eq!(applied.mirrored, 3 * each);
+    let nodes = "sum(length(nodes)) / 32) FROM cofferdam.anchored";
+    for (of, expected) in people.into_iter().zip(rows.chunks(each as usize)) {
+        assert_eq!(read(&database, of).await, expected);
+        // A tree of n leaves has n − 1 nodes above them, and there is one for each set bit.
+        let completed = each - u64::from(each.count_ones());
+        assert_eq!(ask(&database, of, nodes).await, [completed.to_string()]);
+    }
+}
+
+#[tokio::test]
 async fn a_rewind_leaves_what_a_shorter_mirror_would_have() {
     let (long, short) = (database().await, database().await);
     let rows = everything(tenant(1));
