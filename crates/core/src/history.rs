@@ -174,11 +174,6 @@ impl Completed {
         Self { before, nodes: vec![B256::ZERO; nodes as usize] }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.nodes.len()
-    }
-
     /// Those that end with a batch, lowest first; none of a batch that is not new.
     pub fn by(&self, batch: BatchIndex) -> &[B256] {
         let start = self.place(batch.get());

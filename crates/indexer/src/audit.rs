@@ -218,25 +218,38 @@ impl Indexer {
         Ok(self.is_canonical(at).await? && self.mirror.checkpoint().await? == Some(at))
     }
 
-    /// How these counters and histories differ from the contracts' at a block, if they do; of each. Where any
-    /// does, all are asked about once more: an Anvil that mines may answer with the next block's state.
+    /// How these counters and histories differ from the contracts' at a block, if they do; of each. Who differs
+    /// is asked about once more: an Anvil that mines may answer with the next block's state.
     pub(crate) async fn compared(
         &self,
         heads: &[MirrorHead],
         at: Checkpoint,
     ) -> Result<Vec<Option<Mismatch>>, IndexError> {
-        let tenants: Vec<_> = heads.iter().map(|head| head.tenant).collect();
-        let compare = async || {
-            let on_chain = self.on_chain(&tenants, at).await?;
-            let pairs = heads.iter().zip(&on_chain);
-            Ok::<_, IndexError>(pairs.map(|(head, it)| mismatch(head, it)).collect::<Vec<_>>())
-        };
-        let first = compare().await?;
-        if first.iter().all(Option::is_none) {
-            return Ok(first);
+        let mut found = self.mismatches(heads, at).await?;
+        let (places, differing): (Vec<usize>, Vec<MirrorHead>) = (0..heads.len())
+            .filter(|place| found[*place].is_some())
+            .map(|place| (place, heads[place].clone()))
+            .unzip();
+        if differing.is_empty() {
+            return Ok(found);
         }
-        let again = compare().await?;
-        Ok(first.into_iter().zip(again).map(|(first, again)| first.and(again)).collect())
+        match self.mismatches(&differing, at).await {
+            Ok(again) => places.into_iter().zip(again).for_each(|(place, it)| found[place] = it),
+            Err(error @ IndexError::Moving { .. }) => return Err(error),
+            // What was read once is told.
+            Err(_) => {}
+        }
+        Ok(found)
+    }
+
+    async fn mismatches(
+        &self,
+        heads: &[MirrorHead],
+        at: Checkpoint,
+    ) -> Result<Vec<Option<Mismatch>>, IndexError> {
+        let tenants: Vec<_> = heads.iter().map(|head| head.tenant).collect();
+        let on_chain = self.on_chain(&tenants, at).await?;
+        Ok(heads.iter().zip(&on_chain).map(|(head, it)| mismatch(head, it)).collect())
     }
 
     /// What the contracts say of tenants at a block, in their order.

@@ -176,7 +176,11 @@ impl Source {
             *self.span() = Span::default();
             error.for_nothing_less()
         };
-        let room = self.span().room(to + 1 - from);
+        // Of one tenant there are few, however many blocks.
+        let room = match topics == &*self.topics {
+            true => self.span().room(to + 1 - from),
+            false => 0,
+        };
         let logs = endpoint.logs(from, to, topics, &self.reader, room);
         let read = futures::try_join!(endpoint.link(At::Number(to)), logs);
         let (last, logs) = read.map_err(alone)?;

@@ -33,7 +33,7 @@ impl Span {
         self.blocks
     }
 
-    /// Room for the rows that so many blocks may hold: reserved at once, none of them is moved to make more.
+    /// Room for the logs that so many blocks may hold: reserved at once, few are moved to make more.
     pub(crate) fn room(&self, blocks: u64) -> usize {
         (blocks as f64 * self.density * 1.125).min(2.0 * FULL as f64) as usize
     }
@@ -96,6 +96,17 @@ mod tests {
             asked(&mut span, u64::MAX, 0);
         }
         assert!((LONGEST_SPAN * 7 / 8..=LONGEST_SPAN).contains(&span.blocks()), "{span:?}");
+    }
+
+    #[test]
+    fn room_is_for_as_many_as_there_were_and_some_more() {
+        let mut span = Span::default();
+        assert_eq!(span.room(LONGEST_SPAN), 0);
+        span.fits(16, 4_000);
+        assert_eq!((span.room(16), span.room(8)), (4_500, 2_250));
+        assert_eq!(span.room(LONGEST_SPAN), 2 * FULL);
+        span.fits(1_000, 0);
+        assert_eq!(span.room(LONGEST_SPAN), 0);
     }
 
     #[test]

@@ -182,15 +182,23 @@ struct Array<'a> {
 impl Array<'_> {
     /// What it takes, or most often takes.
     fn room(&self) -> usize {
-        let elements = match self.of {
-            Of::Nodes => {
-                let of_each = self.rows.chunk_by(|a, b| a.tenant == b.tenant);
-                let completed = of_each.filter_map(|rows| self.completed.get(&rows[0].tenant));
-                4 * self.rows.len() + completed.map(Completed::count).sum::<usize>() * 32
-            }
+        24 + match self.of {
+            Of::Nodes => self.nodes().map(|nodes| 4 + nodes.map_or(0, size_of_val)).sum(),
             _ => self.rows.len() * self.kind.room(),
-        };
-        24 + elements
+        }
+    }
+
+    /// The nodes that each row's batch completes, where its tenant's history is known.
+    fn nodes(&self) -> impl Iterator<Item = Option<&[B256]>> {
+        self.rows.chunk_by(|a, b| a.tenant == b.tenant).flat_map(|rows| {
+            let completed = self.completed.get(&rows[0].tenant);
+            rows.iter().map(move |row| match (completed, &row.values[..]) {
+                (Some(completed), [Value::Int(batch), ..]) => {
+                    Some(completed.by(BatchIndex(*batch)))
+                }
+                _ => None,
+            })
+        })
     }
 
     fn write(&self, to: &mut Elements<'_>) -> Result<()> {
@@ -209,20 +217,10 @@ impl Array<'_> {
                 }
                 Ok(())
             }
-            Of::Nodes => {
-                for rows in self.rows.chunk_by(|a, b| a.tenant == b.tenant) {
-                    let completed = self.completed.get(&rows[0].tenant);
-                    for row in rows {
-                        match (completed, &row.values[..]) {
-                            (Some(completed), [Value::Int(batch), ..]) => {
-                                to.words(completed.by(BatchIndex(*batch)))?;
-                            }
-                            _ => to.null()?,
-                        }
-                    }
-                }
-                Ok(())
-            }
+            Of::Nodes => self.nodes().try_for_each(|nodes| match nodes {
+                Some(nodes) => to.words(nodes),
+                None => to.null(),
+            }),
         }
     }
 }
