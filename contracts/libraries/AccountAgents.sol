@@ -11,7 +11,6 @@ import {
 import {ECDSA} from "solady/utils/ECDSA.sol";
 
 import {IPolicyRegistry} from "../interfaces/IPolicyRegistry.sol";
-import {ISmartAccount} from "../interfaces/ISmartAccount.sol";
 import {AccountCalls} from "./AccountCalls.sol";
 import {AccountChanges} from "./AccountChanges.sol";
 import {AccountLimits} from "./AccountLimits.sol";

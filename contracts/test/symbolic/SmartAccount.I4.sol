@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {PickyWallet} from "./HavocWallet.sol";
 import {SmartAccountSymbolic} from "./SmartAccountSymbolic.sol";
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAuditAnchor} from "../../interfaces/IAuditAnchor.sol";
 import {IMCPAgentRegistry} from "../../interfaces/IMCPAgentRegistry.sol";
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
 import {SmartAccountTest} from "../utils/SmartAccountTest.sol";

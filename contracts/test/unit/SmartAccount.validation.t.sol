@@ -76,17 +76,14 @@ contract SmartAccountValidationTest is SmartAccountTest {
         assertEq(_validate(op), expected);
     }
 
-    /// @dev Step by step, if forge traces: every slot elsewhere is a hash of the tenant's id that was
+    /// @dev Step by step: every slot elsewhere is a hash of the tenant's id that was
     /// made on the way, no opcode is a forbidden one, and GAS comes before calls alone.
     function test_Trace() public {
         vm.warp(START + DELAY + 1 hours);
         PackedUserOperation memory op = _op(_send(0.1 ether));
         bytes32 hash = IEntryPointHash(address(entryPoint)).getUserOpHash(op);
         vm.startStateDiffRecording();
-        try vm.startDebugTraceRecording() {}
-        catch {
-            vm.skip(true, "forge traces only with -vvv");
-        }
+        vm.startDebugTraceRecording();
         vm.prank(address(entryPoint));
         IAccount(address(account)).validateUserOp(op, hash, 1);
         VmSafe.DebugStep[] memory steps = vm.stopAndReturnDebugTraceRecording();

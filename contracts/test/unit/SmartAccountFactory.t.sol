@@ -9,7 +9,6 @@ import {IAccount} from "@openzeppelin/contracts/interfaces/IERC4337.sol";
 import {IERC7821} from "@openzeppelin/contracts/interfaces/draft-IERC7821.sol";
 
 import {ISmartAccount} from "../../interfaces/ISmartAccount.sol";
-import {ISmartAccountFactory} from "../../interfaces/ISmartAccountFactory.sol";
 import {SmartAccountTest} from "../utils/SmartAccountTest.sol";
 
 interface IInitialize {

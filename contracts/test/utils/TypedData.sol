@@ -4,14 +4,14 @@ pragma solidity 0.8.37;
 import {RegistryTest} from "./RegistryTest.sol";
 
 /// @notice Cheatcodes that the pinned forge-std is too old to know.
-interface VmTypedData {
+interface IVmTypedData {
     function eip712HashTypedData(string calldata json) external pure returns (bytes32);
 }
 
 /// @notice EIP-712 digests of JSON messages, as a wallet is given them, hashed by forge's own
 /// implementation, which shares no code with the contracts or with the other tests.
 abstract contract TypedData is RegistryTest {
-    VmTypedData internal constant VM_TYPED_DATA = VmTypedData(VM_ADDRESS);
+    IVmTypedData internal constant VM_TYPED_DATA = IVmTypedData(VM_ADDRESS);
 
     /// @dev `definition` is one type as in the interface's documentation, such as
     /// `Revoke(bytes32 tenantId,...)`; `values` are JSON values in the order of its members.
