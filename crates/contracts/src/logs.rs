@@ -5,7 +5,10 @@
 use std::fmt;
 
 use alloy::primitives::{Address, B256, map::B256Map};
-use cofferdam_core::mirror::{LogPosition, MIRRORED, MirrorEvent, MirrorTable, Row};
+use cofferdam_core::{
+    TenantId,
+    mirror::{LogPosition, MIRRORED, MirrorEvent, MirrorTable, Row},
+};
 
 use crate::{ChainError, deployment::Deployment};
 
@@ -99,6 +102,10 @@ impl LogReader {
         };
         if contract.is_none() && tenant != address.into_word() {
             return Ok(None);
+        }
+        // `Skipped` alone says an id that the contract has not checked.
+        if event.table != MirrorTable::Skipped {
+            TenantId::try_from(tenant).map_err(|error| malformed("tenant", &error))?;
         }
         if log.removed {
             return Err(malformed("place", &"it was removed from the chain"));
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(read(&elsewhere).expect("readable"), None);
         for wrong in [
             log(ours, &topics[..2], data.as_slice()),
+            log(ours, &[topics[0], B256::repeat_byte(7), topics[2]], data.as_slice()),
             log(ours, &topics, &data[1..]),
             log(ours, &topics, B256::repeat_byte(1).as_slice()),
             log(ours, &topics, data.as_slice()).replace("\"0x3\"", "null"),

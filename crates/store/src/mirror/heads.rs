@@ -200,13 +200,12 @@ impl Counters {
         let anchored = of_table(MirrorTable::Anchored).map(AnchoredEvent::try_from);
         let anchored: Vec<_> = anchored.collect::<Result<_>>()?;
         let completed = self.grow(&anchored)?;
-        // Nobody here has an id that nobody can have.
-        let policies = of_table(MirrorTable::Policies).filter(|row| row.tenant_id().is_some());
+        let policies = of_table(MirrorTable::Policies).map(PublishedPolicy::try_from);
         Ok(Counted {
             inserts: columns::inserts(chain, groups, &completed)?,
             heads: touched.iter().filter_map(|tenant| self.heads.get(tenant).cloned()).collect(),
             anchored,
-            policies: policies.map(PublishedPolicy::try_from).collect::<Result<_>>()?,
+            policies: policies.collect::<Result<_>>()?,
             is_followed: false,
         })
     }
