@@ -98,7 +98,8 @@ impl Source {
         to: u64,
         last_final: u64,
     ) -> Result<Part, IndexError> {
-        let part = self.first_part(from, to, last_final, &self.topics).await?;
+        let room = self.span().room(to + 1 - from);
+        let part = self.first_part(from, to, last_final, &self.topics, room).await?;
         if part.links.is_empty() {
             self.span().fits(part.to.number + 1 - from, part.rows.len());
         }
@@ -122,7 +123,8 @@ impl Source {
         {
             let mut next = from;
             while next <= to {
-                let part = self.first_part(next, to, last_final, &topics).await?;
+                // Of one tenant there are few, however many blocks.
+                let part = self.first_part(next, to, last_final, &topics, 0).await?;
                 next = part.to.number + 1;
                 rows.extend(part.rows);
             }
@@ -132,12 +134,14 @@ impl Source {
         Ok(rows)
     }
 
+    /// `room` is how many logs to reserve memory for.
     async fn first_part(
         &self,
         from: u64,
         to: u64,
         last_final: u64,
         topics: &str,
+        room: usize,
     ) -> Result<Part, IndexError> {
         if from > last_final {
             let to = to.min(from + UNSETTLED - 1);
@@ -145,7 +149,8 @@ impl Source {
         }
         let mut to = to.min(last_final);
         loop {
-            let read = self.endpoints.ask(|endpoint| self.settled(endpoint, from, to, topics));
+            let read =
+                self.endpoints.ask(|endpoint| self.settled(endpoint, from, to, topics, room));
             match read.await {
                 Err(error) if error.is_too_long() => {
                     let blocks = to - from + 1;
@@ -165,6 +170,7 @@ impl Source {
         from: u64,
         to: u64,
         topics: &str,
+        room: usize,
     ) -> Result<Part, IndexError> {
         let endpoint = &*endpoint;
         let alone = |error: IndexError| {
@@ -175,11 +181,6 @@ impl Source {
             self.endpoints.rotate();
             *self.span() = Span::default();
             error.for_nothing_less()
-        };
-        // Of one tenant there are few, however many blocks.
-        let room = match topics == &*self.topics {
-            true => self.span().room(to + 1 - from),
-            false => 0,
         };
         let logs = endpoint.logs(from, to, topics, &self.reader, room);
         let read = futures::try_join!(endpoint.link(At::Number(to)), logs);
