@@ -126,16 +126,22 @@ async fn the_last_event_of_every_table_is_missed_by_the_contract_alone() {
     assert_eq!((table, expected, found), (MirrorTable::Anchored, 2, 2));
 }
 
-/// Tells of one entry more than these, once.
-fn miscounts(entries: u64) -> impl Fn(&Value, Value) -> Said + Send + Sync + 'static {
+/// Tells of one entry more than these, once; says `then` whenever it is asked again.
+fn miscounts(
+    entries: u64,
+    then: impl Fn(Value) -> Said + Send + Sync + 'static,
+) -> impl Fn(&Value, Value) -> Said + Send + Sync + 'static {
     let (word, told) = (|count: u64| format!("{count:064x}"), AtomicBool::new(false));
     move |question, mut answer| {
         let result = answer["result"].as_str().unwrap_or_default();
         let wrong = result.replacen(&word(entries), &word(entries + 1), 1);
-        let is_about_it = question["method"] == "eth_call" && wrong != result;
-        if is_about_it && !told.swap(true, Ordering::Relaxed) {
-            answer["result"] = json!(wrong);
+        if question["method"] != "eth_call" || wrong == result {
+            return Said::Json(answer);
         }
+        if told.swap(true, Ordering::Relaxed) {
+            return then(answer);
+        }
+        answer["result"] = json!(wrong);
         Said::Json(answer)
     }
 }
@@ -145,7 +151,7 @@ async fn a_state_that_was_read_wrong_once_is_no_hole() {
     let ground = Ground::start(32).await;
     ground.anchor(1, 3).await;
     ground.anchor(1, 4).await;
-    let liar = Liar::start(ground.chain.url(), miscounts(7)).await;
+    let liar = Liar::start(ground.chain.url(), miscounts(7, Said::Json)).await;
     let mirrored = ground.mirror(vec![liar.url.clone()]).await;
     let done = mirrored.indexer.catch_up().await.expect("nothing is missing");
     let metrics = mirrored.indexer.metrics();
@@ -153,9 +159,15 @@ async fn a_state_that_was_read_wrong_once_is_no_hole() {
     assert_eq!([holes, refetches].map(|it| it.load(Ordering::Relaxed)), [0, 0]);
     assert_eq!((liar.lies(), done.checked), (1, 1));
 
-    liar.tell(miscounts(7));
+    liar.tell(miscounts(7, Said::Json));
     let verdict = mirrored.indexer.verify(false, |_, _| {}).await.expect("verified");
     assert_eq!((liar.lies(), verdict.agree()), (2, Some(true)));
+
+    // Of whom nobody says it again, what was read once is told.
+    liar.tell(miscounts(7, |_| refusal(-32000, "missing trie node")));
+    let verdict = mirrored.indexer.verify(false, |_, _| {}).await.expect("verified");
+    assert_eq!((verdict.agree(), verdict.unread), (Some(false), None));
+    assert_eq!(verdict.difference.expect("read once").tenant, ground.people[1].into_word());
 }
 
 /// Refuses whatever is asked about a tenant's state.
