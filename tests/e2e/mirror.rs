@@ -1,140 +1,28 @@
 //! The mirror as a program: killed anywhere, it is what a fresh one would be; and what `index` says.
 
-use std::{collections::BTreeSet, process::Stdio, time::Duration};
+mod kills;
+
+use std::{process::Stdio, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, U256, keccak256},
+    primitives::{B256, U256},
     providers::Provider,
-    sol_types::SolCall,
 };
-use cofferdam_contracts::{AuditAnchor, Chain, IAuditAnchor, deployment::Deployment};
 use cofferdam_core::{
-    Batch, BatchIndex, TenantId,
+    TenantId,
     mirror::{MirrorTable, Row},
 };
 use cofferdam_devnet::TestDatabase;
-use cofferdam_indexer::{Endpoints, Indexer};
 use cofferdam_store::{DatabaseUrl, Mirror, Reader, migrate};
 use futures::TryStreamExt;
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     faults::rpc::{Fault, Rpc},
     operate::{free, get, metric},
-    support::{CHAIN_ID, LIMIT, Stack, records, run, seed},
+    support::{CHAIN_ID, LIMIT, Stack, records, run},
 };
-
-/// Kills, unless `COFFERDAM_SOAK_KILLS` says how many.
-const KILLS: usize = 4;
-/// Kills after which everything is compared and mirrored afresh.
-const ROUND: usize = 10;
-/// Tenants that are strangers to the operator, and what each call anchors of them.
-const STRANGERS: u64 = 40;
-/// Calls before the first kill: enough for a killed backfill to be in the middle of it.
-const BEFORE: usize = 40;
-
-/// A chain with many events, and a database that follows it.
-struct World {
-    stack: Stack,
-    chain: Chain,
-    /// Who anchors for all strangers.
-    anchorer: Address,
-}
-
-impl World {
-    async fn start() -> Self {
-        let stack = Stack::with(&records("acme", 0..5)).await;
-        let chain = stack.chain().await;
-        let anchorer = chain.provider().get_accounts().await.unwrap()[5];
-        let this = Self { stack, chain, anchorer };
-        this.rpc("anvil_autoImpersonateAccount", json!([true])).await;
-        for n in 0..STRANGERS {
-            let of = stranger(n);
-            this.rpc("anvil_setBalance", json!([of, U256::from(10).pow(U256::from(18))])).await;
-            let call =
-                AuditAnchor::setAnchorerCall { tenantId: of.into_word(), anchorer: this.anchorer };
-            this.send(of, call.abi_encode()).await;
-        }
-        for _ in 0..BEFORE {
-            this.anchor().await;
-        }
-        this
-    }
-
-    async fn rpc(&self, method: &'static str, parameters: Value) -> Value {
-        self.chain.provider().raw_request(method.into(), parameters).await.unwrap()
-    }
-
-    async fn send(&self, from: Address, data: Vec<u8>) {
-        let to = Deployment::default().audit_anchor;
-        let data = alloy::primitives::Bytes::from(data);
-        let sent = json!([{ "from": from, "to": to, "data": data, "gas": "0x1c9c380" }]);
-        let hash = self.rpc("eth_sendTransaction", sent).await;
-        // Anvil mines it at once, and not before it answers; a reorg must not come in between.
-        while self.rpc("eth_getTransactionReceipt", json!([hash])).await.is_null() {}
-    }
-
-    /// A block with the next batch of every stranger.
-    async fn anchor(&self) {
-        let ids: Vec<B256> = (0..STRANGERS).map(|n| stranger(n).into_word()).collect();
-        let to = Deployment::default().audit_anchor;
-        let binding = AuditAnchor::new(to, self.chain.provider());
-        let heads = binding.heads(ids.clone()).call().await.unwrap();
-        let items = ids.iter().zip(heads).map(|(id, head)| IAuditAnchor::Item {
-            tenantId: *id,
-            firstSeq: head.entries,
-            count: 3,
-            root: keccak256(head.batches.to_be_bytes()),
-        });
-        let call = AuditAnchor::anchorManyCall { items: items.collect() };
-        self.send(self.anchorer, call.abi_encode()).await;
-    }
-
-    /// Starts the program, lets the chain go on beside it, and kills it.
-    async fn kill(&self, command: &str, random: &mut StdRng) {
-        let mut command = self.stack.cofferdam(command);
-        let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let moment = Duration::from_millis(random.random_range(0..900));
-        let depth = random.random_range(0..12);
-        tokio::join!(sleep(moment), async {
-            self.anchor().await;
-            if (1..6).contains(&depth) {
-                self.rpc("anvil_reorg", json!([depth, []])).await;
-                self.anchor().await;
-            }
-        });
-        running.kill().await.unwrap();
-    }
-
-    /// Mirrors to the end, and counts what is there twice and what is not there.
-    async fn faults(&self) -> (usize, usize) {
-        self.stack.json("index --once").await;
-        let url_of_ours = self.stack.runtime_url();
-        let ours = contents(&url_of_ours).await;
-        let database = TestDatabase::new().await.unwrap();
-        let url: DatabaseUrl = database.runtime_url.as_str().parse().unwrap();
-        migrate(&database.admin_url.as_str().parse().unwrap(), &url).await.unwrap();
-        let mirror = Mirror::connect(&url, CHAIN_ID).await.unwrap();
-        let reader = Reader::connect(&url, CHAIN_ID).await.unwrap();
-        let endpoints = Endpoints::new(&self.chain, vec![]).unwrap();
-        let fresh = Indexer::new(mirror, reader, endpoints, Deployment::default(), 1);
-        fresh.catch_up().await.unwrap();
-        let theirs = contents(&url).await;
-        let places: BTreeSet<_> = ours.iter().map(place).collect();
-        let missing = theirs.iter().filter(|row| !places.contains(&place(row))).count();
-        let doubled = ours.len() - places.len();
-        // Not twice and not missing, and all the same another: that is a gap too.
-        let differ = ours != theirs || nodes(&url_of_ours).await != nodes(&url).await;
-        let other = usize::from(doubled + missing == 0 && differ);
-        (doubled, missing + other)
-    }
-}
-
-fn stranger(n: u64) -> Address {
-    Address::from_word(keccak256(n.to_be_bytes()))
-}
 
 fn place(row: &Row) -> (u64, B256, u64) {
     (row.position.block_number, row.position.block_hash, row.position.log_index)
@@ -153,42 +41,6 @@ async fn contents(url: &DatabaseUrl) -> Vec<Row> {
     }
     rows.sort_by_key(place);
     rows
-}
-
-/// The nodes of the history that are kept with all tenants' batches.
-async fn nodes(url: &DatabaseUrl) -> Vec<(Batch, Option<Vec<B256>>)> {
-    let mirror = Mirror::connect(url, CHAIN_ID).await.unwrap();
-    let reader = Reader::connect(url, CHAIN_ID).await.unwrap();
-    let mut nodes = vec![];
-    for head in mirror.heads(None, 10_000).await.unwrap() {
-        let mut tx = reader.tenant(TenantId::try_from(head.tenant).unwrap()).await.unwrap();
-        nodes.extend(tx.batches_and_nodes(BatchIndex(0)).try_collect::<Vec<_>>().await.unwrap());
-    }
-    nodes
-}
-
-/// `script/soak indexer` runs this with more kills and reads its last line.
-#[tokio::test]
-async fn i8_a_mirror_killed_at_random_points_doubles_and_misses_nothing() {
-    let given = std::env::var("COFFERDAM_SOAK_KILLS").ok();
-    let kills: usize = given.map_or(KILLS, |kills| kills.parse().unwrap());
-    let seed = seed("mirror soak");
-    let mut random = StdRng::seed_from_u64(seed);
-    let world = World::start().await;
-    let (mut duplicates, mut gaps) = (0, 0);
-    for n in 1..=kills {
-        // The first of a round in the backfill, from nothing; the others wherever they are.
-        let command = if n % ROUND == 1 { "index rebuild" } else { "index --poll 10" };
-        world.kill(command, &mut random).await;
-        if n % ROUND == 0 || n == kills {
-            let (doubled, missing) = world.faults().await;
-            (duplicates, gaps) = (duplicates + doubled, gaps + missing);
-            println!("kill {n} of {kills}: {doubled} doubled, {missing} missing");
-        }
-    }
-    let found = json!({ "kills": kills, "duplicates": duplicates, "gaps": gaps, "seed": seed });
-    println!("soak {found}");
-    assert_eq!((duplicates, gaps), (0, 0), "{found}");
 }
 
 #[tokio::test]
