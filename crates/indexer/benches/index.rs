@@ -1,13 +1,14 @@
 //! How fast the mirror is, beside the download that it cannot be faster than: `script/bench index`.
 //!
 //! An Anvil with 100 events of our contracts in each of 2,000 blocks: batches of 500 tenants, grants and
-//! policies (`--events N`: in as many blocks, up to 500 in each). A Postgres of its own, fsync on, row security
-//! on. In turns within one run, since a machine is not as fast every minute:
+//! policies (`--events N`: in as many blocks, up to 500 in each). In turns within one run, since a machine is not
+//! as fast every minute:
 //!
 //! - `eth_getLogs` of the whole chain by ranges of [`SPAN`] blocks, one after another over one connection,
 //!   decoded by the mirror's own decoder and thrown away;
-//! - the mirror from nothing to the head, counters and histories checked against the contracts, in a
-//!   process and a database of its own, whose CPU time and resident memory are its own too.
+//! - the mirror from nothing to the head, counters and histories checked against the contracts, in a process
+//!   of its own, whose CPU time and resident memory are counted, and a Postgres of its own, started for the
+//!   turn, fsync on, row security on.
 //!
 //! Then how long a new event takes until its row is committed.
 
@@ -66,12 +67,12 @@ fn option(name: &str) -> Option<String> {
 
 async fn bench() -> Result<(), Failure> {
     let events = option("--events").map_or(Ok(EVENTS), |it| it.parse())?;
-    let server = BenchServer::start().await?;
+    let folder = tempfile::tempdir()?;
     // Nobody pays for gas, so that nobody needs any.
     let free = ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--no-mining"];
     let roomy = ["--gas-limit", "10000000000"];
     let options = AnvilOptions {
-        data_dir: server.folder().join("chain"),
+        data_dir: folder.path().join("chain"),
         port: None,
         keep: false,
         args: free.iter().chain(&roomy).map(ToString::to_string).collect(),
@@ -85,18 +86,22 @@ async fn bench() -> Result<(), Failure> {
 
     let (mut downloads, mut mirrors) = (vec![], vec![]);
     let (mut rss_mb, mut cpu_s) = (0u64, f64::MAX);
-    let mut last = None;
-    for turn in 0..TURNS {
+    let mut last: Option<(BenchServer, String)> = None;
+    for _ in 0..TURNS {
         downloads.push(download(&url, filler.head().await?, events).await?);
-        let daemon = database(&server, turn).await?;
+        // Another would still have to write what it was sent in the turn before.
+        let server = BenchServer::start().await?;
+        let daemon = database(&server).await?;
         let done = in_a_process(&daemon, &url).await?;
         assert_eq!(done["events"], events, "all of them");
         mirrors.push(done["seconds"].as_f64().ok_or("no seconds")?);
         rss_mb = rss_mb.max(done["rss_mb"].as_u64().ok_or("no memory")?);
         cpu_s = cpu_s.min(done["cpu_s"].as_f64().ok_or("no CPU time")?);
-        last = Some(daemon);
+        if let Some((before, _)) = last.replace((server, daemon)) {
+            before.stop().await;
+        }
     }
-    let daemon = last.ok_or("no turn")?;
+    let (server, daemon) = last.ok_or("no turn")?;
     let rate = |seconds: &[f64]| events as f64 / seconds.iter().copied().fold(f64::MAX, f64::min);
     let (bare, ours) = (rate(&downloads), rate(&mirrors));
     let tail = tail(&filler, &daemon, &url).await?;
@@ -126,8 +131,8 @@ async fn bench() -> Result<(), Failure> {
 }
 
 /// A database that nothing is mirrored into yet; its daemon's URL.
-async fn database(server: &BenchServer, turn: usize) -> Result<String, Failure> {
-    let TestDatabase { admin_url, runtime_url } = server.database(&format!("bench{turn}"));
+async fn database(server: &BenchServer) -> Result<String, Failure> {
+    let TestDatabase { admin_url, runtime_url } = server.database("bench");
     migrate(&admin_url.as_str().parse()?, &runtime_url.as_str().parse()?).await?;
     Ok(runtime_url.to_string())
 }
