@@ -83,6 +83,9 @@ pub(crate) fn meaning(error: &WireError) -> Refusal {
     {
         return Refusal::TooMany(None);
     }
+    if let Some((height, asked)) = out_of_range(&words) {
+        return if asked > height { Refusal::Behind } else { Refusal::Forgotten };
+    }
     if says(&[
         "beyond current head",
         "unknown block",
@@ -127,6 +130,14 @@ pub(crate) fn meaning(error: &WireError) -> Refusal {
     Refusal::Away
 }
 
+/// Anvil's words for a block that is not there yet, and for one whose state it no longer keeps: how high its chain
+/// is, and which block it was asked for.
+fn out_of_range(words: &str) -> Option<(u64, u64)> {
+    let (_, numbers) = words.split_once("block height is ")?;
+    let (height, asked) = numbers.split_once(" but requested was ")?;
+    Some((height.parse().ok()?, asked.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +170,16 @@ mod tests {
             (-32000, "missing trie node 5f…c1 (path ) <nil>", Refusal::Forgotten),
             (4444, "pruned history unavailable", Refusal::Forgotten),
             (-32603, "historical state 1f…00 is not available", Refusal::Forgotten),
+            (
+                -32602,
+                "BlockOutOfRangeError: block height is 4096 but requested was 4097",
+                Refusal::Behind,
+            ),
+            (
+                -32602,
+                "BlockOutOfRangeError: block height is 4096 but requested was 5",
+                Refusal::Forgotten,
+            ),
             (-32603, "distance to target block exceeds maximum proof window", long),
             (-32603, "internal error", Refusal::Away),
         ] {

@@ -152,7 +152,7 @@ impl Source {
             let read =
                 self.endpoints.ask(|endpoint| self.settled(endpoint, from, to, topics, room));
             match read.await {
-                Err(error) if error.is_too_long() => {
+                Err(error) if error.is_too_long() && from < to => {
                     let blocks = to - from + 1;
                     tracing::debug!(blocks, "range refused, halving it");
                     self.span().refused(blocks);

@@ -122,7 +122,8 @@ impl Endpoint {
             State::After { number, .. } if meaning(error) == Refusal::Behind => {
                 IndexError::Moving { number }
             }
-            _ => self.refused("read a contract", error),
+            // There is no shorter question.
+            _ => self.refused("read a contract", error).for_nothing_less(),
         }
     }
 }

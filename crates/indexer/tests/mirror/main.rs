@@ -41,6 +41,19 @@ async fn history(ground: &Ground) {
 }
 
 #[tokio::test]
+async fn a_look_alike_older_than_any_state_holds_up_nothing() {
+    let ground = Ground::start(32).await;
+    ground.anchor(1, 3).await;
+    ground.account(&ground.other, 1).await;
+    ground.mine(spending::DROPPED).await;
+    ground.anchor(1, 4).await;
+    let mirrored = ground.mirror(vec![]).await;
+    let done = mirrored.indexer.catch_up().await.expect("mirrored");
+    assert_eq!((done.block, done.incidents), (ground.head().await, 0));
+    is_whole(&mirrored, &ground).await;
+}
+
+#[tokio::test]
 async fn every_event_is_mirrored_as_it_was_and_no_look_alikes() {
     let ground = Ground::start(32).await;
     history(&ground).await;

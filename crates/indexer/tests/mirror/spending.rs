@@ -17,6 +17,9 @@ use crate::{
     liar::{Liar, Said, asks_for_logs, refusal, with_logs},
 };
 
+/// Blocks after which an Anvil has no state any more: it keeps those of 3,600.
+pub(crate) const DROPPED: u64 = 4_000;
+
 /// Accounts and days on a chain whose clock is ours; what is two blocks old is final.
 struct Days {
     ground: Ground,
@@ -197,6 +200,22 @@ async fn what_no_endpoint_keeps_is_unknown_and_the_rest_goes_on() {
     assert!(what.contains("unknown mirrored, 5 after block"), "{what}");
     other.rebuild().await.expect("rebuilt");
     assert_eq!(days.spent(&mirrored, account).await, [(0, Some(5)), (1, Some(7))]);
+}
+
+#[tokio::test]
+async fn a_state_that_anvil_has_dropped_is_unknown_too() {
+    let days = Days::start().await;
+    let account = days.account().await;
+    days.spend(account, 0, 5).await;
+    days.begin(1).await;
+    days.ground.mine(DROPPED).await;
+    days.begin(2).await;
+    days.spend(account, 2, 7).await;
+    days.begin(3).await;
+    days.ground.mine(3).await;
+    let mirrored = days.ground.mirror(vec![]).await;
+    mirrored.indexer.catch_up().await.expect("mirrored");
+    assert_eq!(days.spent(&mirrored, account).await, [(0, None), (2, Some(7))]);
 }
 
 #[tokio::test]
