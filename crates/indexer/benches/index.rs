@@ -88,8 +88,11 @@ async fn bench() -> Result<(), Failure> {
     let (mut rss_mb, mut cpu_s) = (0u64, f64::MAX);
     let mut last: Option<(BenchServer, String)> = None;
     for _ in 0..TURNS {
+        if let Some((before, _)) = last.take() {
+            before.stop().await;
+        }
         downloads.push(download(&url, filler.head().await?, events).await?);
-        // Another would still have to write what it was sent in the turn before.
+        // The one before would still have to write what it was sent.
         let server = BenchServer::start().await?;
         let daemon = database(&server).await?;
         let done = in_a_process(&daemon, &url).await?;
@@ -97,9 +100,7 @@ async fn bench() -> Result<(), Failure> {
         mirrors.push(done["seconds"].as_f64().ok_or("no seconds")?);
         rss_mb = rss_mb.max(done["rss_mb"].as_u64().ok_or("no memory")?);
         cpu_s = cpu_s.min(done["cpu_s"].as_f64().ok_or("no CPU time")?);
-        if let Some((before, _)) = last.replace((server, daemon)) {
-            before.stop().await;
-        }
+        last = Some((server, daemon));
     }
     let (server, daemon) = last.ok_or("no turn")?;
     let rate = |seconds: &[f64]| events as f64 / seconds.iter().copied().fold(f64::MAX, f64::min);
