@@ -78,6 +78,7 @@ contract SmartAccountValidationTest is SmartAccountTest {
 
     /// @dev Step by step: every slot elsewhere is a hash of the tenant's id that was
     /// made on the way, no opcode is a forbidden one, and GAS comes before calls alone.
+    /// Needs the verbosity of foundry.toml.
     function test_Trace() public {
         vm.warp(START + DELAY + 1 hours);
         PackedUserOperation memory op = _op(_send(0.1 ether));
