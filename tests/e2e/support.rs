@@ -147,15 +147,16 @@ pub(crate) struct Stack {
 impl Stack {
     /// Starts the chain and names the database; `devnet` or `migrate` makes it.
     pub(crate) async fn start() -> Self {
+        Self::start_with(vec![]).await
+    }
+
+    /// The same, of an Anvil with these arguments.
+    pub(crate) async fn start_with(args: Vec<String>) -> Self {
         // As every main must, before anything speaks HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = scratch();
-        let options = AnvilOptions {
-            data_dir: dir.path().join("anvil"),
-            port: None,
-            keep: false,
-            args: vec![],
-        };
+        let options =
+            AnvilOptions { data_dir: dir.path().join("anvil"), port: None, keep: false, args };
         let anvil = Anvil::start(&Toolchain::find(), &options).await.unwrap();
         Self::of(anvil, TestDatabase::new().await.unwrap(), dir)
     }
@@ -167,10 +168,14 @@ impl Stack {
 
     /// Starts, and goes the whole way once with these records.
     pub(crate) async fn with(records: &str) -> Self {
-        let stack = Self::start().await;
-        let path = stack.file("first.ndjson", records);
-        run(stack.devnet().arg(path)).await.exits(0);
-        stack
+        Self::start().await.gone_once(records).await
+    }
+
+    /// Goes the whole way once with these records.
+    pub(crate) async fn gone_once(self, records: &str) -> Self {
+        let path = self.file("first.ndjson", records);
+        run(self.devnet().arg(path)).await.exits(0);
+        self
     }
 
     /// A folder for the test's own files.

@@ -35,8 +35,12 @@ const BEFORE: usize = 40;
 
 /// Days on which the account spends before the first kill.
 const DAYS: usize = 10;
+/// Blocks of a day, as many as the deepest reorg takes back.
+const BLOCKS: u64 = 5;
 /// Blocks that make what is below them final: two epochs of Anvil's.
 const FINAL: u64 = 64;
+/// By itself Anvil keeps the state of 3,600 blocks, which is that of 250 kills.
+const STATES: [&str; 2] = ["--max-persisted-states", "1000000"];
 
 /// A chain with many events, and a database that follows it.
 struct World {
@@ -50,7 +54,8 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let stack = Stack::with(&records("acme", 0..5)).await;
+        let stack = Stack::start_with(STATES.map(String::from).into()).await;
+        let stack = stack.gone_once(&records("acme", 0..5)).await;
         let chain = stack.chain().await;
         let people = chain.provider().get_accounts().await.unwrap();
         let configuration = Configuration {
@@ -69,6 +74,7 @@ impl World {
         let this = Self { stack, chain, anchorer: people[5], account };
         let create = configuration.create_calldata().unwrap();
         this.send(people[6], deployment.smart_account_factory, create).await;
+        this.spend(this.today().await).await;
         this.rpc("anvil_autoImpersonateAccount", json!([true])).await;
         for n in 0..STRANGERS {
             let of = stranger(n);
@@ -83,6 +89,7 @@ impl World {
         for _ in 0..DAYS {
             this.pass_a_day().await;
         }
+        this.mine(FINAL).await;
         this
     }
 
@@ -114,17 +121,26 @@ impl World {
         self.send(self.anchorer, to, call.abi_encode()).await;
     }
 
-    /// Ends the day, and leaves in the account what an operation on the next one would; what was before is final.
-    async fn pass_a_day(&self) {
+    async fn today(&self) -> u64 {
         let newest = self.rpc("eth_getBlockByNumber", json!(["latest", false])).await;
         let time: U256 = newest["timestamp"].as_str().unwrap().parse().unwrap();
-        let day = time.to::<u64>() / DAY + 1;
+        time.to::<u64>() / DAY
+    }
+
+    /// Leaves in the account what an operation would, of one who spends as much as the day's number every day.
+    async fn spend(&self, day: u64) {
+        let [spent, yesterday] = [U256::from(day) << 136, U256::from(day - 1) << 32];
+        let (slot, word) = (B256::with_last_byte(1), spent | yesterday | U256::from(day));
+        self.rpc("anvil_setStorageAt", json!([self.account, slot, B256::from(word)])).await;
+    }
+
+    /// Ends the day, and spends on the next.
+    async fn pass_a_day(&self) {
+        let day = self.today().await + 1;
         self.rpc("evm_setNextBlockTimestamp", json!([day * DAY + 60])).await;
         self.mine(1).await;
-        let spent = (U256::from(day) << 136) | U256::from(day);
-        let (slot, spent) = (B256::with_last_byte(1), B256::from(spent));
-        self.rpc("anvil_setStorageAt", json!([self.account, slot, spent])).await;
-        self.mine(FINAL).await;
+        self.spend(day).await;
+        self.mine(BLOCKS).await;
     }
 
     async fn mine(&self, blocks: u64) {
@@ -137,7 +153,11 @@ impl World {
         let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let moment = Duration::from_millis(random.random_range(0..900));
         let depth = random.random_range(0..12);
-        tokio::join!(sleep(moment), async {
+        let dying = async {
+            sleep(moment).await;
+            running.kill().await.unwrap();
+        };
+        tokio::join!(dying, async {
             self.pass_a_day().await;
             self.anchor().await;
             if (1..6).contains(&depth) {
@@ -145,11 +165,12 @@ impl World {
                 self.anchor().await;
             }
         });
-        running.kill().await.unwrap();
     }
 
-    /// Mirrors to the end, and counts what is there twice and what is not there.
-    async fn faults(&self) -> (usize, usize) {
+    /// Mirrors to the end, and counts what is there twice and what is not there, so many days after the account's
+    /// first.
+    async fn faults(&self, days: usize) -> (usize, usize) {
+        self.mine(FINAL).await;
         self.stack.json("index --once").await;
         let url_of_ours = self.stack.runtime_url();
         let ours = contents(&url_of_ours).await;
@@ -166,9 +187,9 @@ impl World {
         let missing = theirs.iter().filter(|row| !places.contains(&place(row))).count();
         let doubled = ours.len() - places.len();
         // Not twice and not missing, and all the same another: that is a gap too.
-        let beside = beside(&url).await;
-        assert!(!beside.1.is_empty(), "nothing was spent");
-        let differ = ours != theirs || self::beside(&url_of_ours).await != beside;
+        let (nodes, spending) = beside(&url).await;
+        assert_eq!(spending.len(), days, "of each day that is over");
+        let differ = ours != theirs || beside(&url_of_ours).await != (nodes, spending);
         let other = usize::from(doubled + missing == 0 && differ);
         (doubled, missing + other)
     }
@@ -205,7 +226,7 @@ async fn i8_a_mirror_killed_at_random_points_doubles_and_misses_nothing() {
         let command = if n % ROUND == 1 { "index rebuild" } else { "index --poll 10" };
         world.kill(command, &mut random).await;
         if n % ROUND == 0 || n == kills {
-            let (doubled, missing) = world.faults().await;
+            let (doubled, missing) = world.faults(DAYS + n).await;
             (duplicates, gaps) = (duplicates + doubled, gaps + missing);
             println!("kill {n} of {kills}: {doubled} doubled, {missing} missing");
         }
