@@ -44,13 +44,22 @@ pub(crate) type Contents = (Vec<Row>, Vec<MirrorHead>, Vec<Vec<Option<Vec<B256>>
 
 impl Ground {
     pub(crate) async fn start(slots: u64) -> Self {
+        Self::start_with(slots, vec![]).await
+    }
+
+    /// An Anvil that keeps the state of its newest 100 blocks alone. By itself it keeps that of 3,600.
+    pub(crate) async fn forgetful(slots: u64) -> Self {
+        Self::start_with(slots, vec!["--prune-history".into(), "100".into()]).await
+    }
+
+    async fn start_with(slots: u64, args: Vec<String>) -> Self {
         // As every main must, before anything speaks HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a folder");
         // A Postgres runs as another user, who must be able to pass through.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(dir.path(), open).expect("permissions");
-        let anvil = Self::anvil(&dir, vec![], slots).await;
+        let anvil = Self::anvil(&dir, args, slots).await;
         let url: RpcUrl = anvil.rpc_url().clone().into();
         let chain = Chain::connect_undeployed(&url, Expected::default()).await.expect("a chain");
         let people: Vec<Address> = chain.provider().get_accounts().await.expect("accounts");

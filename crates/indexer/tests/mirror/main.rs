@@ -42,10 +42,10 @@ async fn history(ground: &Ground) {
 
 #[tokio::test]
 async fn a_look_alike_older_than_any_state_holds_up_nothing() {
-    let ground = Ground::start(32).await;
+    let ground = Ground::forgetful(32).await;
     ground.anchor(1, 3).await;
     ground.account(&ground.other, 1).await;
-    ground.mine(spending::DROPPED).await;
+    ground.mine(200).await;
     ground.anchor(1, 4).await;
     let mirrored = ground.mirror(vec![]).await;
     let done = mirrored.indexer.catch_up().await.expect("mirrored");

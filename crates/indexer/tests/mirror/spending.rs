@@ -17,9 +17,6 @@ use crate::{
     liar::{Liar, Said, asks_for_logs, refusal, with_logs},
 };
 
-/// Blocks after which an Anvil has no state any more: it keeps those of 3,600.
-pub(crate) const DROPPED: u64 = 4_000;
-
 /// Accounts and days on a chain whose clock is ours; what is two blocks old is final.
 struct Days {
     ground: Ground,
@@ -29,7 +26,10 @@ struct Days {
 
 impl Days {
     async fn start() -> Self {
-        let ground = Ground::start(1).await;
+        Self::on(Ground::start(1).await).await
+    }
+
+    async fn on(ground: Ground) -> Self {
         let head = ground.rpc("eth_getBlockByNumber", json!(["latest", false])).await;
         let first = number(&head["timestamp"]) / DAY + 1;
         let this = Self { ground, first };
@@ -204,11 +204,11 @@ async fn what_no_endpoint_keeps_is_unknown_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn a_state_that_anvil_has_dropped_is_unknown_too() {
-    let days = Days::start().await;
+    let days = Days::on(Ground::forgetful(1).await).await;
     let account = days.account().await;
     days.spend(account, 0, 5).await;
     days.begin(1).await;
-    days.ground.mine(DROPPED).await;
+    days.ground.mine(200).await;
     days.begin(2).await;
     days.spend(account, 2, 7).await;
     days.begin(3).await;
